@@ -1,0 +1,160 @@
+"""The spool: a folder of sealed batches that survive every process of the collector.
+
+A sealed batch is one file, ``<batch id>.arrow``: three Arrow IPC streams one after another
+(resources, requests, parts), written under another name, fsynced and renamed. Batch ids sort by
+time, so a listing is the order of loading. The parts say which leases the rows belong to.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from pipeline import tables
+from pipeline.messages import Part
+
+SUFFIX = ".arrow"
+# A file under this name was not finished when its writer died; it is removed at the next start.
+UNFINISHED = ".part"
+
+_PARTS = pa.schema([pa.field("PARTS", pa.binary(), nullable=False)])
+_encode_parts = msgspec.msgpack.Encoder().encode
+_decode_parts = msgspec.msgpack.Decoder(list[Part]).decode
+
+
+@dataclass(frozen=True)
+class SealedBatch:
+    """A sealed batch, read through a memory map: its tables copy nothing.
+
+    Attributes:
+        batch_id: its name in the spool and in the BATCH_ID column.
+        resources: rows of :data:`pipeline.tables.RESOURCES`.
+        requests: rows of :data:`pipeline.tables.REQUESTS`.
+        parts: whose rows they are.
+        size_bytes: size of the file.
+    """
+
+    batch_id: str
+    resources: pa.Table
+    requests: pa.Table
+    parts: list[Part]
+    size_bytes: int
+
+
+def new_batch_id(now: datetime | None = None) -> str:
+    """Name for a batch: UTC time to the microsecond, then 24 random bits."""
+    now = now or datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
+
+
+class Spool:
+    """The sealed batches of one collector.
+
+    Args:
+        folder: made with mode 0700 where it does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, batch_id: str) -> Path:
+        """Where the batch of this name stands."""
+        return self.folder / (batch_id + SUFFIX)
+
+    def seal(
+        self, batch_id: str, resources: pa.Table, requests: pa.Table, parts: list[Part]
+    ) -> int:
+        """Write a batch so that it is there whole or not at all.
+
+        Returns:
+            Size of the file in bytes.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written; nothing is left behind.
+        """
+        path = self.path(batch_id)
+        unfinished = path.with_suffix(UNFINISHED)
+        parts_table = pa.table([pa.array([_encode_parts(parts)], pa.binary())], schema=_PARTS)
+        try:
+            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "wb") as file:
+                for table in (resources, requests, parts_table):
+                    with pa.ipc.new_stream(file, table.schema) as stream:
+                        stream.write_table(table)
+                file.flush()
+                os.fsync(file.fileno())
+                size = file.tell()
+            unfinished.rename(path)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        self._sync_folder()
+        return size
+
+    def list(self) -> dict[str, int]:
+        """Sealed batches by id, oldest first, with their sizes in bytes."""
+        found = {}
+        for entry in os.scandir(self.folder):
+            if entry.name.endswith(SUFFIX):
+                try:
+                    found[entry.name.removesuffix(SUFFIX)] = entry.stat().st_size
+                except FileNotFoundError:  # loaded and removed while we looked
+                    continue
+        return dict(sorted(found.items()))
+
+    @contextmanager
+    def open(self, batch_id: str) -> Iterator[SealedBatch]:
+        """Read a batch; its tables are valid inside the ``with`` only.
+
+        Raises:
+            pyarrow.ArrowInvalid: the file is damaged.
+            FileNotFoundError: there is no such batch.
+        """
+        path = self.path(batch_id)
+        with pa.memory_map(str(path)) as file:
+            read = [pa.ipc.open_stream(file).read_all() for _ in range(3)]
+            yield SealedBatch(
+                batch_id=batch_id,
+                resources=read[0],
+                requests=read[1],
+                parts=_decode_parts(read[2]["PARTS"][0].as_py()),
+                size_bytes=path.stat().st_size,
+            )
+
+    def remove(self, batch_id: str) -> None:
+        """Take a batch out of the spool, once it is committed."""
+        self.path(batch_id).unlink(missing_ok=True)
+
+    def set_aside(self, batch_id: str) -> Path:
+        """Rename a batch that cannot be read to ``<batch id>.damaged`` and return its new path."""
+        path = self.path(batch_id)
+        return path.rename(path.with_suffix(".damaged"))
+
+    def remove_unfinished(self) -> int:
+        """Remove half-written batches of a writer that died; return how many there were."""
+        left = list(self.folder.glob("*" + UNFINISHED))
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+    def _sync_folder(self) -> None:
+        # The rename itself is durable only once the folder's entry is on the disk.
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def empty() -> tuple[pa.Table, pa.Table]:
+    """Resource and request tables without rows."""
+    return tables.RESOURCES.empty_table(), tables.REQUESTS.empty_table()

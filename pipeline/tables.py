@@ -1,0 +1,60 @@
+"""The columns of RESOURCES and REQUESTS as Arrow schemas: what ``batch`` builds, ``load`` loads.
+
+JSON travels as text (``BODY``); it becomes a VARIANT in the MERGE. Times are microseconds in UTC.
+The one column a table does not have is REQUESTS' ``ENQUEUED_AT``: it bounds the MERGE's look-back.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+RESOURCES = pa.schema(
+    [
+        pa.field("ROW_KEY", pa.string(), nullable=False),
+        pa.field("MESSAGE_ID", pa.string(), nullable=False),
+        pa.field("CORRELATION_ID", pa.string()),
+        pa.field("REQUEST_INDEX", pa.int32(), nullable=False),
+        pa.field("SERVICE", pa.string(), nullable=False),
+        pa.field("API_VERSION", pa.string(), nullable=False),
+        pa.field("SUBSCRIPTION_ID", pa.string()),
+        pa.field("RESOURCE_GROUP", pa.string()),
+        pa.field("RESOURCE_ID", pa.string()),
+        pa.field("RESOURCE_TYPE", pa.string()),
+        pa.field("NAME", pa.string()),
+        pa.field("LOCATION", pa.string()),
+        pa.field("BODY", pa.string()),
+        pa.field("BODY_HASH", pa.string()),
+        pa.field("ENQUEUED_AT", TIMESTAMP, nullable=False),
+        pa.field("COLLECTED_AT", TIMESTAMP, nullable=False),
+        pa.field("BATCH_ID", pa.string(), nullable=False),
+    ]
+)
+
+REQUESTS = pa.schema(
+    [
+        pa.field("MESSAGE_ID", pa.string(), nullable=False),
+        pa.field("REQUEST_INDEX", pa.int32(), nullable=False),
+        pa.field("CORRELATION_ID", pa.string()),
+        pa.field("SERVICE", pa.string(), nullable=False),
+        pa.field("METHOD", pa.string(), nullable=False),
+        pa.field("API_VERSION", pa.string(), nullable=False),
+        pa.field("URL", pa.string(), nullable=False),
+        pa.field("SUBSCRIPTION_ID", pa.string()),
+        pa.field("OUTCOME", pa.string(), nullable=False),
+        pa.field("STATUS_CODE", pa.int32()),
+        pa.field("ERROR_CODE", pa.string()),
+        pa.field("ERROR_MESSAGE", pa.string()),
+        pa.field("PAGES", pa.int32(), nullable=False),
+        pa.field("ROWS", pa.int64(), nullable=False),
+        pa.field("ATTEMPTS", pa.int32(), nullable=False),
+        pa.field("LATENCY_MS", pa.int64(), nullable=False),
+        pa.field("AZURE_REQUEST_ID", pa.string()),
+        pa.field("DEQUEUE_COUNT", pa.int32(), nullable=False),
+        pa.field("STARTED_AT", TIMESTAMP, nullable=False),
+        pa.field("COMPLETED_AT", TIMESTAMP, nullable=False),
+        pa.field("BATCH_ID", pa.string(), nullable=False),
+        pa.field("ENQUEUED_AT", TIMESTAMP, nullable=False),
+    ]
+)
