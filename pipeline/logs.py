@@ -7,7 +7,7 @@ A value that was registered as a secret is masked wherever it turns up.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 from loguru import logger as log
@@ -22,6 +22,7 @@ MASK = "***"
 SECRET_MIN_CHARS = 6
 
 _secrets: list[str] = []
+_out: TextIO = sys.stdout
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -40,14 +41,17 @@ def masked(text: str) -> str:
     return text
 
 
-def setup(level: str, fmt: str, stage: str) -> None:
+def setup(level: str, fmt: str, stage: str, *, to_stderr: bool = False) -> None:
     """Send this process's logs to standard output.
 
     Args:
         level: least level, e.g. ``INFO``.
         fmt: ``json`` or ``text``.
         stage: name of the process, on every line.
+        to_stderr: to standard error instead, for commands whose output is something else.
     """
+    global _out
+    _out = sys.stderr if to_stderr else sys.stdout
     log.remove()
     log.configure(extra={"stage": stage})
     log.add(_write_json if fmt == "json" else _write_text, level=level, format="{message}")
@@ -63,8 +67,8 @@ def _exception(record: Record) -> str | None:
 def _emit(text: str) -> None:
     # One write a line, so that lines of several processes do not run into each other.
     try:
-        sys.stdout.write(masked(text) + "\n")
-        sys.stdout.flush()
+        _out.write(masked(text) + "\n")
+        _out.flush()
     except (BrokenPipeError, ValueError):  # whoever read our output is gone
         return
 

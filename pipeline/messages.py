@@ -115,11 +115,17 @@ class NoToken(Link, frozen=True):
 
 
 class Executed(Link, frozen=True):
-    """The request's rows are wholly written to ``batch``; its place under MAX_IN_FLIGHT is free."""
+    """The request's rows are wholly written to ``batch``; its place under MAX_IN_FLIGHT is free.
+
+    Attributes:
+        batch_generation: which ``batch`` they were written to. If that one died without sealing
+            them, they have to be collected again.
+    """
 
     lease_id: int
     attempt: int
     index: int
+    batch_generation: int
 
 
 class TokenRefused(Link, frozen=True):
@@ -201,6 +207,10 @@ class Rows(Link, frozen=True):
     outcome: Outcome | None
 
 
+class Flush(Link, frozen=True):
+    """From ``fetch`` to ``batch``: nothing more is coming, so do not wait for BATCH_TIMEOUT."""
+
+
 # ── batch → load, batch → fetch, load → fetch ────────────────────────────────────────────────────
 
 
@@ -245,21 +255,39 @@ class SpoolFound(Link, frozen=True):
 
 
 class Attach(Link, frozen=True):
-    """A new end of a link; its file descriptor travels beside this frame.
+    """This process's end of a new link; its file descriptor travels beside this frame.
 
     Attributes:
         peer: process at the other end, e.g. ``execute-1``.
-        direction: ``in`` or ``out``, as this process sees it.
-        restarted: the peer is a new process in the place of one that died.
+        generation: counts the processes that have stood in the peer's place, from 1.
+        descriptors: how many come with the frame.
     """
 
     peer: str
-    direction: str
-    restarted: bool
+    generation: int
+    descriptors: int = 1
+
+
+class Begin(Link, frozen=True):
+    """Every stage stands: start taking messages.
+
+    Attributes:
+        until_empty: the collector ends once the queue is empty, so nothing waits for company.
+    """
+
+    until_empty: bool = False
 
 
 class Drain(Link, frozen=True):
-    """Take nothing new, finish what is here, then say :class:`Drained`."""
+    """Take nothing new, finish what is here, then say :class:`Drained`.
+
+    Attributes:
+        within_s: seconds to finish in; what is left then is let go.
+        last: for ``fetch``: everything is loaded, so delete what is done and release the rest.
+    """
+
+    within_s: float
+    last: bool = False
 
 
 class Stop(Link, frozen=True):
@@ -300,10 +328,12 @@ AnyLink = (
     | Executed
     | TokenRefused
     | Rows
+    | Flush
     | Sealed
     | Receipt
     | SpoolFound
     | Attach
+    | Begin
     | Drain
     | Stop
     | Ready

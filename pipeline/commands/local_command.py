@@ -1,0 +1,137 @@
+"""``--profile local``: the whole job on this machine, with the sandbox in place of the clouds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config import Config, load
+from pipeline.entry_points import COMMANDS, resolve
+from pipeline.errors import EXIT_DONE, ConfigError
+from pipeline.examples import all_examples, as_text
+from pipeline.folders import cache_folder
+from pipeline.sandbox.runner import Sandbox
+
+PROFILE = "local"
+# Of the simulated tenant: enough to see several subscriptions side by side.
+SUBSCRIPTIONS = 3
+REQUEST_TIMEOUT_S = 10.0
+# Types shown in the table at the end; the rest is added up.
+SHOWN_TYPES = 25
+
+QUERY = """\
+SELECT NAME, LOCATION, BODY:properties.hardwareProfile.vmSize::VARCHAR AS VM_SIZE \
+FROM RESOURCES_LATEST WHERE RESOURCE_TYPE = 'Microsoft.Compute/virtualMachines' LIMIT 5"""
+
+
+def run_local(overrides: Mapping[str, str], env_file: Path, *, until_empty: bool) -> int:
+    """Start the sandbox, send the example messages, collect, show what came.
+
+    The sandbox's settings are stronger than the environment here, so that one's own queue and
+    Snowflake are never written to by a trial run.
+
+    Args:
+        overrides: settings of the command line.
+        env_file: the ``.env`` file.
+        until_empty: end once the queue is empty.
+
+    Returns:
+        The exit code.
+    """
+    from pipeline.commands.run_command import run_collector
+
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    folder = cache_folder() / "local"
+    console.print("Starting the sandbox: Azurite, the ARM simulator, fakesnow …")
+    arm_options = ["--subscriptions", str(SUBSCRIPTIONS)]
+    with Sandbox(folder, arm_options=arm_options, say=console.print) as sandbox:
+        _say_ignored(sandbox.settings, overrides, console)
+        config = load(PROFILE, {**overrides, **sandbox.settings}, env_file=env_file)
+        sent = _send_examples(config)
+        console.print(f"Sent {sent} example messages to the queue {config.azure_queue_name[0]!r}.")
+        code = run_collector(config, until_empty=until_empty)
+        if code == EXIT_DONE:
+            _show_collected(config, console)
+    if code == EXIT_DONE:
+        _show_how_to_query(sandbox.duckdb_file, folder, console)
+    return code
+
+
+def _say_ignored(
+    sandbox: Mapping[str, str], overrides: Mapping[str, str], console: Console
+) -> None:
+    clash = sorted(set(sandbox) & set(overrides))
+    if clash:
+        raise ConfigError(
+            [f"{name}: --profile local sets it; leave it out of --set" for name in clash]
+        )
+    ignored = sorted(name for name in sandbox if os.environ.get(name))
+    if ignored:
+        console.print(
+            f"Not used in a local run, whatever the environment says: {', '.join(ignored)}"
+        )
+
+
+def _send_examples(config: Config) -> int:
+    subscriptions = _subscriptions(config)
+    messages = [
+        as_text(message, indent=0)
+        for subscription in subscriptions
+        for message in all_examples(subscription)
+    ]
+    sender = resolve(COMMANDS["open_sender"])(config, config.azure_queue_name[0])
+    try:
+        for message in messages:
+            sender.send(message)
+    finally:
+        sender.close()
+    return len(messages)
+
+
+def _subscriptions(config: Config) -> list[str]:
+    """Subscription ids of the simulated tenant."""
+    request = urllib.request.Request(
+        f"{config.azure_arm_endpoint}/subscriptions?api-version=2022-12-01",
+        headers={"Authorization": f"Bearer {config.azure_access_token}"},
+    )
+    with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
+        answer = msgspec.json.decode(response.read())
+    return [subscription["subscriptionId"] for subscription in answer["value"]]
+
+
+def _show_collected(config: Config, console: Console) -> None:
+    with resolve(COMMANDS["connect_snowflake"])(config) as session:
+        rows = session.run(
+            "SELECT RESOURCE_TYPE, COUNT(*), COUNT(DISTINCT RESOURCE_ID) FROM RESOURCES"
+            " GROUP BY 1 ORDER BY 3 DESC, 1"
+        )
+        sizes = session.run(QUERY)
+    table = Table(title="In RESOURCES now", title_justify="left")
+    table.add_column("resource type")
+    table.add_column("resources", justify="right")
+    table.add_column("rows", justify="right")
+    for kind, count, distinct in rows[:SHOWN_TYPES]:
+        table.add_row(kind or "(no type)", f"{distinct:,}", f"{count:,}")
+    if rest := rows[SHOWN_TYPES:]:
+        table.add_row(
+            f"{len(rest)} more types",
+            f"{sum(row[2] for row in rest):,}",
+            f"{sum(row[1] for row in rest):,}",
+        )
+    console.print(table)
+    console.print(f"\n{QUERY}\n", style="bold")
+    for row in sizes:
+        console.print("  " + "  ".join(str(value) for value in row))
+
+
+def _show_how_to_query(duckdb_file: Path, folder: Path, console: Console) -> None:
+    console.print(f"\nThe tables stay in the DuckDB file {duckdb_file}")
+    console.print("Ask them again, with any SQL of Snowflake's:\n")
+    console.print(f'  azure-collector sandbox --data {folder} --query "{QUERY}"')

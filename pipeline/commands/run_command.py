@@ -1,0 +1,82 @@
+"""``azure-collector run``: the supervisor, with its progress display and its spool folder."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from pipeline.config import Config
+from pipeline.errors import EXIT_DONE, ConfigError
+from pipeline.logs import log, setup
+from pipeline.progress import Progress, summary, summary_fields
+from pipeline.slots import claim_slot
+from pipeline.supervisor import Supervisor
+
+# Collectors on one host that share a SPOOL_DIR, each with a folder of its own in it.
+MAX_COLLECTORS = 64
+
+
+def run_collector(
+    config: Config,
+    *,
+    until_empty: bool,
+    problem_to: Callable[[str], None] | None = None,
+) -> int:
+    """Run until told to stop, or until the queue is empty.
+
+    Args:
+        config: the settings, secrets resolved.
+        until_empty: end with 0 once everything is collected and loaded.
+        problem_to: told why the collector gave up; standard error by default.
+
+    Returns:
+        The exit code.
+    """
+    live = sys.stdout.isatty()
+    if live and config.sources.get("LOG_LEVEL", "default") == "default":
+        # The display tells what goes on; lines between it would only break it up.
+        config = replace(config, log_level="WARNING")
+    setup(config.log_level, config.log_format, "supervisor")
+    for secret_warning in config.warnings:
+        log.bind(action="config_warning").warning("{}", secret_warning)
+    try:
+        slot = claim_slot(config.spool_dir, MAX_COLLECTORS)
+    except OSError as error:
+        raise ConfigError([f"SPOOL_DIR: {config.spool_dir} cannot be used: {error}"]) from error
+    with slot:
+        config = replace(config, spool_dir=slot.path)
+        return asyncio.run(_supervise(config, until_empty, live, problem_to or _to_stderr))
+
+
+async def _supervise(
+    config: Config, until_empty: bool, live: bool, problem_to: Callable[[str], None]
+) -> int:
+    progress = Progress() if live else None
+    supervisor = Supervisor(
+        config,
+        until_empty=until_empty,
+        on_tick=progress.update if progress is not None else None,
+    )
+    with progress or _Quiet():
+        code = await supervisor.run()
+    if supervisor.problem:
+        problem_to(supervisor.problem)
+    if live:
+        summary(supervisor)
+    elif code == EXIT_DONE:
+        log.bind(action="summary", **summary_fields(supervisor)).info("collected")
+    return code
+
+
+def _to_stderr(problem: str) -> None:
+    print(f"azure-collector: {problem}", file=sys.stderr)
+
+
+class _Quiet:
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, *_: object) -> None:
+        return

@@ -1,0 +1,230 @@
+"""Links between processes: bounded, and without anything that two processes share.
+
+``multiprocessing.Queue`` shares a lock among its readers; a reader killed in ``get()`` keeps it for
+ever (cpython#85880, #87971). A link here is a socket pair instead. In each of its two directions
+one process writes and one reads, frames of msgpack, and either sees the other's death as EOF.
+
+- A :class:`DataLink` joins two stages. Its writer waits when the reader is slow: back-pressure.
+- A :class:`ControlLink` joins the supervisor and one process. It carries file descriptors too, and
+  so hands a running process its end of a new data link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from pipeline.messages import AnyLink
+
+# Largest frame taken: the largest row, and room for the rest of its frame.
+MAX_FRAME_BYTES = 96 * 1024 * 1024
+# Asked of the kernel for each end; it may give less.
+SOCKET_BUFFER_BYTES = 1024 * 1024
+# Read ahead of the process by the event loop; twice this pauses reading.
+READ_BUFFER_BYTES = 1024 * 1024
+# A control link whose peer does not read for so long that this much waits is broken.
+CONTROL_BUFFER_FRAMES = 10_000
+# Descriptors in one control frame.
+MAX_DESCRIPTORS = 4
+
+_LENGTH = struct.Struct("<I")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[AnyLink]).decode
+
+
+class LinkClosed(Exception):
+    """The other end is gone. What was written and not read is lost with it."""
+
+
+def frame(messages: Sequence[AnyLink]) -> bytes:
+    """One frame: a length of 4 bytes, then the messages as a msgpack list.
+
+    Raises:
+        ValueError: the frame would be larger than :data:`MAX_FRAME_BYTES`.
+    """
+    payload = _encode(messages)
+    if len(payload) > MAX_FRAME_BYTES:
+        raise ValueError(f"frame of {len(payload)} bytes; at most {MAX_FRAME_BYTES}")
+    return _LENGTH.pack(len(payload)) + payload
+
+
+class DataLink:
+    """One process's end of a link to another stage. Make it with :meth:`open`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._writing = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, descriptor: int) -> DataLink:
+        """Take over a socket's descriptor."""
+        sock = socket.socket(fileno=descriptor)
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=READ_BUFFER_BYTES)
+        # Nothing stays behind in this process: what send() has returned for is with the kernel, and
+        # the reader gets it even if this process dies now.
+        writer.transport.set_write_buffer_limits(high=0)
+        return cls(reader, writer)
+
+    async def send(self, *messages: AnyLink) -> None:
+        """Write messages as one frame, and wait until the kernel has all of it.
+
+        Raises:
+            LinkClosed: the reader is gone.
+        """
+        await self.send_frames([frame(messages)])
+
+    async def send_frames(self, frames: Sequence[bytes]) -> None:
+        """Write frames made by :func:`frame`, in order and with no other writer's between them.
+
+        Raises:
+            LinkClosed: the reader is gone; any number of the frames may have been read.
+        """
+        async with self._writing:
+            for data in frames:
+                if self._writer.is_closing():
+                    raise LinkClosed
+                self._writer.write(data)
+                try:
+                    await self._writer.drain()
+                except OSError as error:
+                    raise LinkClosed from error
+
+    async def receive(self) -> list[AnyLink] | None:
+        """The next frame's messages, or None once the writer is gone and all it wrote is read."""
+        try:
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            if length > MAX_FRAME_BYTES:
+                raise ValueError(f"frame of {length} bytes; at most {MAX_FRAME_BYTES}")
+            return _decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    def close(self) -> None:
+        """Close this end; the other reads EOF after what was written."""
+        self._writer.close()
+
+
+class ControlLink:
+    """One end of the link between the supervisor and a process. Never blocks its process.
+
+    Args:
+        sock: an AF_UNIX stream socket, owned from now on.
+        on_message: called for each message with the descriptors that came with it.
+        on_closed: called once when the other end is gone.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_message: Callable[[AnyLink, list[int]], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._on_message = on_message
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._received = bytearray()
+        self._descriptors: deque[int] = deque()
+        self._outgoing: deque[tuple[bytes, list[int]]] = deque()
+        self._closed = False
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    def send(self, message: AnyLink, descriptors: Sequence[int] = ()) -> None:
+        """Queue a message; copies of the descriptors travel with it, the caller keeps its own."""
+        if self._closed:
+            return
+        if len(self._outgoing) >= CONTROL_BUFFER_FRAMES:
+            self._close()
+            return
+        # Copied now, because the caller may close its own before the socket takes the frame.
+        self._outgoing.append((frame([message]), [os.dup(fd) for fd in descriptors]))
+        if len(self._outgoing) == 1:
+            self._flush()
+
+    def close(self) -> None:
+        """Close this end without calling ``on_closed``."""
+        self._on_closed = _nothing
+        self._close()
+
+    def _flush(self) -> None:
+        while self._outgoing:
+            data, descriptors = self._outgoing[0]
+            try:
+                if descriptors:
+                    sent = socket.send_fds(self._sock, [data], descriptors)
+                else:
+                    sent = self._sock.send(data)
+            except BlockingIOError:
+                self._loop.add_writer(self._sock.fileno(), self._flush)
+                return
+            except OSError:
+                self._close()
+                return
+            _close_all(descriptors)
+            if sent < len(data):
+                self._outgoing[0] = (data[sent:], [])
+            else:
+                self._outgoing.popleft()
+        self._loop.remove_writer(self._sock.fileno())
+
+    def _readable(self) -> None:
+        try:
+            # recv() would drop descriptors silently, so every read is ready for some.
+            data, descriptors, _, _ = socket.recv_fds(self._sock, 65536, MAX_DESCRIPTORS)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close()
+            return
+        self._descriptors.extend(descriptors)
+        if not data:
+            self._close()
+            return
+        self._received += data
+        while not self._closed and (messages := self._next_frame()) is not None:
+            for message in messages:
+                count = getattr(message, "descriptors", 0)
+                self._on_message(message, [self._descriptors.popleft() for _ in range(count)])
+
+    def _next_frame(self) -> list[AnyLink] | None:
+        if len(self._received) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._received)
+        end = _LENGTH.size + length
+        if len(self._received) < end:
+            return None
+        messages = _decode(self._received[_LENGTH.size : end])
+        del self._received[:end]
+        return messages
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        _close_all(self._descriptors)
+        for _, descriptors in self._outgoing:
+            _close_all(descriptors)
+        self._outgoing.clear()
+        self._on_closed()
+
+
+def _close_all(descriptors: Sequence[int] | deque[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _nothing() -> None:
+    return

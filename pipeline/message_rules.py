@@ -1,0 +1,190 @@
+"""The message format: from the text in the queue to requests that are ready to be sent.
+
+A message either passes every rule or none of it is run. The rule that failed is the error's
+``reason``: one of the constants here and in :mod:`pipeline.targets`, :mod:`pipeline.header_rules`
+and :mod:`pipeline.envelopes`; people filter the poison queue by it, so it stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+from pipeline import envelopes, header_rules, read_actions, targets
+from pipeline.errors import BadMessage
+from pipeline.excerpts import excerpt
+from pipeline.messages import PlannedRequest
+
+MAX_REQUESTS = envelopes.MAX_REQUESTS
+MAX_MESSAGE_BYTES = envelopes.MAX_MESSAGE_BYTES
+MAX_ID_CHARS = 256
+MAX_TIMESTAMP_CHARS = 64
+
+NO_REQUESTS = "no requests"
+BAD_ID = "bad id"
+BAD_TIMESTAMP = "bad timestamp"
+BAD_PRIORITY = "bad priority"
+BAD_SERVICE = "bad service"
+BAD_API_VERSION = "bad api_version"
+BAD_METHOD = "method not allowed"
+WRITE_REFUSED = "write refused"
+BAD_BODY = "bad body"
+
+METHODS = ("GET", "HEAD", "POST")
+
+Priority = Literal["high", "normal", "low"]
+_PRIORITIES: dict[str, Priority] = {"high": "high", "normal": "normal", "low": "low"}
+
+_SERVICE = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_API_VERSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:-preview)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class ParsedMessage(msgspec.Struct, frozen=True):
+    """A message after every rule was checked.
+
+    Attributes:
+        message_id: the producer's, or None.
+        correlation_id: the producer's, carried through.
+        timestamp: the producer's, carried through.
+        priority: ``normal`` where the message says nothing.
+        requests: in the message's order.
+        unknown_fields: names that are no part of the format, where they stand; ignored.
+    """
+
+    message_id: str | None
+    correlation_id: str | None
+    timestamp: str | None
+    priority: Priority
+    requests: list[PlannedRequest]
+    unknown_fields: list[str]
+
+
+def parse_message(raw: bytes | str, *, allow_writes: bool) -> ParsedMessage:
+    """Check a message against every rule of the format.
+
+    Args:
+        raw: as stored in the queue: UTF-8 JSON, plain or base64, at most 64 KiB.
+        allow_writes: also take a POST that may write.
+
+    Raises:
+        BadMessage: the first rule it breaks, what was got, what is taken, and where.
+    """
+    envelope, unknown_fields = envelopes.read(raw)
+    _check_text("message_id", envelope.message_id, BAD_ID, MAX_ID_CHARS)
+    _check_text("correlation_id", envelope.correlation_id, BAD_ID, MAX_ID_CHARS)
+    _check_text("timestamp", envelope.timestamp, BAD_TIMESTAMP, MAX_TIMESTAMP_CHARS)
+    requests = envelope.api_requests
+    if not requests:
+        raise BadMessage(NO_REQUESTS, "api_requests is empty; takes 1 or more")
+    if len(requests) > MAX_REQUESTS:
+        raise envelopes.too_many(len(requests))
+    return ParsedMessage(
+        message_id=envelope.message_id,
+        correlation_id=envelope.correlation_id,
+        timestamp=envelope.timestamp,
+        priority=_priority(envelope.priority),
+        requests=[_plan(index, item, allow_writes) for index, item in enumerate(requests)],
+        unknown_fields=unknown_fields,
+    )
+
+
+def _plan(index: int, request: envelopes.Request, allow_writes: bool) -> PlannedRequest:
+    where = f"api_requests[{index}]"
+    if not _SERVICE.fullmatch(request.service):
+        raise BadMessage(
+            BAD_SERVICE,
+            f"{where}.service is {excerpt(request.service)}; takes a name such as compute: "
+            "a-z, 0-9 and -, starting with a letter, up to 64",
+        )
+    if not _is_api_version(request.api_version):
+        raise BadMessage(
+            BAD_API_VERSION,
+            f"{where}.api_version is {excerpt(request.api_version)}; "
+            "takes a date, YYYY-MM-DD or YYYY-MM-DD-preview",
+        )
+    if request.method not in METHODS:
+        raise BadMessage(
+            BAD_METHOD, f"{where}.method is {excerpt(request.method)}; takes GET, HEAD or POST"
+        )
+    path = targets.build_path(request.resource_path, request.parameters or {}, where)
+    if request.method == "POST" and not allow_writes and not read_actions.is_read(path):
+        raise BadMessage(
+            WRITE_REFUSED,
+            f"{where} is a POST to {excerpt(path)}, which may write; takes POST for read actions "
+            "and queries, and any POST where the operator sets ALLOW_WRITES=true",
+        )
+    target = f"{path}?api-version={request.api_version}"
+    if request.query_params:
+        target += targets.build_query(request.query_params, where)
+    targets.check_length(target, where)
+    if request.headers:
+        header_rules.check_headers(request.headers, where)
+    subscription_id, resource_group = targets.scope_of(path)
+    return PlannedRequest(
+        index=index,
+        service=request.service,
+        method=request.method,
+        api_version=request.api_version,
+        target=target,
+        headers=request.headers or {},
+        body=_body(request, where),
+        subscription_id=subscription_id,
+        resource_group=resource_group,
+    )
+
+
+def _body(request: envelopes.Request, where: str) -> bytes | None:
+    """The body as the producer wrote it, so that its numbers keep their digits."""
+    text = bytes(request.body)
+    if text in (b"", b"null"):
+        return None
+    if not text.startswith(b"{"):
+        raise BadMessage(BAD_BODY, f"{where}.body is {excerpt(text.decode())}; takes an object")
+    if request.method != "POST":
+        raise BadMessage(
+            BAD_BODY, f"{where} is a {request.method} with a body; only POST takes one"
+        )
+    return text
+
+
+@lru_cache(maxsize=512)
+def _is_api_version(text: str) -> bool:
+    found = _API_VERSION.fullmatch(text)
+    if found is None:
+        return False
+    try:
+        date.fromisoformat(found[1])
+    except ValueError:
+        return False
+    return True
+
+
+def _priority(text: str | None) -> Priority:
+    if text is None:
+        return "normal"
+    priority = _PRIORITIES.get(text)
+    if priority is None:
+        raise BadMessage(BAD_PRIORITY, f"priority is {excerpt(text)}; takes high, normal or low")
+    return priority
+
+
+def _check_text(field: str, text: str | None, reason: str, limit: int) -> None:
+    """Check a text that is carried through: not empty, short, one line."""
+    if text is None:
+        return
+    if not text:
+        problem = "is empty"
+    elif len(text) > limit:
+        problem = f"has {len(text)} characters"
+    elif _CONTROL.search(text):
+        problem = f"has a control character: {excerpt(text)}"
+    else:
+        return
+    raise BadMessage(
+        reason, f"{field} {problem}; takes 1 to {limit} characters without control characters"
+    )

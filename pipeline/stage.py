@@ -1,0 +1,248 @@
+"""What every stage process is: a loop, a control link, its data links, a heartbeat.
+
+A stage is a subclass of :class:`Stage`. Its loop only moves messages; whatever can take long (a
+call, a load) runs in threads, so the loop always turns, and a heartbeat that stops means a hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import Coroutine
+from multiprocessing.connection import Connection
+from typing import Any, ClassVar
+
+from setproctitle import setproctitle
+
+from pipeline.config import Config
+from pipeline.errors import EXIT_UNEXPECTED, CollectorError
+from pipeline.links import ControlLink, DataLink
+from pipeline.logs import add_secret, log, setup
+from pipeline.messages import (
+    AnyLink,
+    Attach,
+    Begin,
+    Drain,
+    Drained,
+    Heartbeat,
+    Ready,
+    StartFailed,
+    Stop,
+)
+
+HEARTBEAT_S = 0.5
+# After the supervisor's end is gone, this long for a clean close; then the process ends anyway.
+ORPHAN_GRACE_S = 2.0
+TITLE = "azure-collector"
+
+
+class Stage:
+    """One process of the pipeline.
+
+    A subclass fills in the ``on_…`` hooks. They run in the process's event loop and must not block.
+
+    Args:
+        name: ``fetch``, ``execute-0``, …
+        config: the settings, secrets resolved.
+    """
+
+    # How long starting may take, as seen by the supervisor.
+    START_TIMEOUT_S: ClassVar[float] = 30.0
+
+    def __init__(self, name: str, config: Config) -> None:
+        self.name = name
+        self.config = config
+        self.links: dict[str, DataLink] = {}
+        self.generations: dict[str, int] = {}
+        self.counters: Counter[str] = Counter()
+        self._attached = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._readers: dict[str, asyncio.Task[None]] = {}
+        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._control: ControlLink | None = None
+
+    # ── what a subclass fills in ─────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Reach what this stage depends on.
+
+        Raises:
+            DependencyError: it cannot be used; the collector says so and ends.
+        """
+
+    async def on_begin(self, begin: Begin) -> None:
+        """Every stage stands."""
+
+    async def on_message(self, peer: str, message: AnyLink) -> None:
+        """A message came from another stage. While this waits, that link is not read."""
+
+    async def on_peer(self, peer: str, generation: int) -> None:
+        """A link to a new process of this name is there; all that the last one wrote was read."""
+
+    async def drain(self, request: Drain) -> None:
+        """Take nothing new and finish what is here, within ``request.within_s``."""
+
+    async def close(self) -> None:
+        """Let go of what :meth:`start` took."""
+
+    def idle(self) -> bool:
+        """Nothing is held, in flight or waiting here."""
+        return True
+
+    def gauges(self) -> dict[str, float]:
+        """Levels as of now, for the status page."""
+        return {}
+
+    # ── what a subclass uses ─────────────────────────────────────────────────────────────────
+
+    async def send(self, peer: str, *messages: AnyLink) -> None:
+        """Write to a peer; dropped when it is gone.
+
+        What a dead process did not read is made good by the leases, never by a link.
+        """
+        link = self.links.get(peer)
+        if link is not None:
+            with contextlib.suppress(ConnectionError, OSError):
+                await link.send(*messages)
+
+    async def link_to(self, peer: str) -> DataLink:
+        """The link to a peer, waiting for a new one while the peer is being restarted."""
+        async with self._attached:
+            await self._attached.wait_for(lambda: peer in self.links)
+        return self.links[peer]
+
+    async def peer_gone(self, peer: str, link: DataLink) -> None:
+        """Wait until this link, found broken, has been replaced or taken down."""
+        async with self._attached:
+            if self.links.get(peer) is link:
+                del self.links[peer]
+                link.close()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a task for as long as the process lives; its failure ends the process."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def beat(self) -> None:
+        """Tell the supervisor now how things are, without waiting for the next heartbeat."""
+        if self._control is not None:
+            self._control.send(Heartbeat(self.idle(), dict(self.counters), self.gauges()))
+
+    # ── the process ──────────────────────────────────────────────────────────────────────────
+
+    async def run(self, control: socket.socket) -> int:
+        """Serve until told to stop; return the process's exit code."""
+        self._control = ControlLink(control, self._on_control, self._orphaned)
+        self.spawn(self._heartbeats())
+        try:
+            await self.start()
+        except CollectorError as error:
+            log.bind(action="start_failed").debug("{}", error)
+            self._control.send(StartFailed(error.exit_code, str(error)))
+            await asyncio.wait([self._ended], timeout=self.START_TIMEOUT_S)
+            return error.exit_code
+        self._control.send(Ready())
+        code = await self._ended
+        await self.close()
+        for task in list(self._tasks):
+            task.remove_done_callback(self._task_ended)
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for link in self.links.values():
+            link.close()
+        self._control.close()
+        return code
+
+    async def _heartbeats(self) -> None:
+        while True:
+            self.beat()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def _on_control(self, message: AnyLink, descriptors: list[int]) -> None:
+        match message:
+            case Attach():
+                self.spawn(self._attach(message, descriptors[0]))
+            case Begin():
+                self.spawn(self.on_begin(message))
+            case Drain():
+                self.spawn(self._drain(message))
+            case Stop():
+                self._end(0)
+
+    async def _attach(self, attach: Attach, descriptor: int) -> None:
+        link = await DataLink.open(descriptor)
+        peer = attach.peer
+        # What the last process wrote before it died still counts, and must be read first.
+        if (old_reader := self._readers.get(peer)) is not None:
+            await old_reader
+        if (old := self.links.pop(peer, None)) is not None:
+            old.close()
+        self.generations[peer] = attach.generation
+        async with self._attached:
+            self.links[peer] = link
+            self._attached.notify_all()
+        await self.on_peer(peer, attach.generation)
+        self._readers[peer] = self.spawn(self._read(peer, link))
+
+    async def _read(self, peer: str, link: DataLink) -> None:
+        while (messages := await link.receive()) is not None:
+            for message in messages:
+                await self.on_message(peer, message)
+        if self.links.get(peer) is link:
+            del self.links[peer]
+            link.close()
+
+    async def _drain(self, request: Drain) -> None:
+        try:
+            await asyncio.wait_for(self.drain(request), request.within_s)
+        except TimeoutError:
+            log.bind(action="drain_timeout").warning(
+                "not drained within {:.0f} s; what is left is let go", request.within_s
+            )
+        self.beat()
+        if self._control is not None:
+            self._control.send(Drained())
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.bind(action="stage_failed").opt(exception=error).error("the stage failed")
+            self._end(EXIT_UNEXPECTED)
+
+    def _orphaned(self) -> None:
+        log.bind(action="orphaned").warning("the supervisor is gone; stopping")
+        # A thread stuck in a call must not keep an orphan alive.
+        asyncio.get_running_loop().call_later(ORPHAN_GRACE_S, os._exit, EXIT_UNEXPECTED)
+        self._end(EXIT_UNEXPECTED)
+
+    def _end(self, code: int) -> None:
+        if not self._ended.done():
+            self._ended.set_result(code)
+
+
+def run_stage(stage: type[Stage], name: str, config: Config, control: Connection) -> None:
+    """Entry point of a spawned stage process; does not return."""
+    # A terminal's Ctrl-C and a group-wide SIGTERM reach every process; only the supervisor acts.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    setproctitle(f"{TITLE}: {name.replace('-', ' ')}")
+    setup(config.log_level, config.log_format, name)
+    for secret in config.secrets():
+        add_secret(secret)
+    sock = socket.socket(fileno=os.dup(control.fileno()))
+    control.close()
+
+    async def main() -> int:
+        return await stage(name, config).run(sock)
+
+    code = asyncio.run(main())
+    sys.stdout.flush()
+    # Not sys.exit(): interpreter shutdown would join threads that may hang in a call.
+    os._exit(code)

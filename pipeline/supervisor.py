@@ -1,0 +1,319 @@
+"""The supervisor: starts the stages, joins them with links, restarts what dies, drains in order.
+
+Signal handlers only record; the loop acts on what they recorded. The supervisor never blocks on a
+stage and runs none of a stage's code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from setproctitle import setproctitle
+
+from pipeline.child import Child
+from pipeline.config import Config
+from pipeline.entry_points import links, processes
+from pipeline.errors import (
+    EXIT_CRASH_LOOP,
+    EXIT_DEPENDENCY,
+    EXIT_DONE,
+    EXIT_UNEXPECTED,
+)
+from pipeline.links import ControlLink
+from pipeline.logs import log
+from pipeline.messages import (
+    AnyLink,
+    Begin,
+    Drain,
+    Drained,
+    Heartbeat,
+    Ready,
+    StartFailed,
+    Stop,
+)
+from pipeline.stage import TITLE
+
+# How often the loop looks around when nothing wakes it.
+TICK_S = 0.2
+# All stages stand within this, or the collector gives up starting.
+START_TIMEOUT_S = 28.0
+# One stage failed to start: wait this long for the others, to tell every problem at once.
+START_PROBLEMS_WAIT_S = 10.0
+# A stage whose loop has not turned for so long hangs. A busy one beats twice a second.
+HANG_LIMIT_S = 60.0
+# A stage whose dependency is away when it restarts tries again after this.
+AWAY_RETRY_S = 5.0
+# After Stop, a process that does not end is killed.
+STOP_TIMEOUT_S = 3.0
+# Parts of DRAIN_TIMEOUT kept back for the stages that drain later.
+DRAIN_RESERVES = {"fetch": 0.9, "execute": 0.5, "batch": 0.4, "load": 0.1}
+# With --until-empty, all must be found idle so many times in a row.
+IDLE_ROUNDS = 2
+
+
+class Supervisor:
+    """The process tree of one collector.
+
+    Args:
+        config: the settings, secrets resolved.
+        until_empty: end with 0 once the queue is empty and everything is loaded.
+        on_tick: called a few times a second, for a progress display.
+
+    Attributes:
+        begun: every stage has stood once, and messages are taken.
+        problem: why it gave up, or "".
+        seconds: how long it ran, once it has ended.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        until_empty: bool = False,
+        on_tick: Callable[[Supervisor], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.children = {name: Child(name, config) for name in processes(config.num_processes)}
+        self._links = links(list(self.children))
+        self._until_empty = until_empty
+        self._on_tick = on_tick
+        self._signals: list[signal.Signals] = []
+        self._wake = asyncio.Event()
+        self._problems: dict[str, StartFailed] = {}
+        self._restart_at_s: dict[str, float] = {}
+        self.begun = False
+        self._draining: asyncio.Task[None] | None = None
+        self._idle_rounds = 0
+        self._exit_code: int | None = None
+        self.problem = ""
+        self.seconds = 0.0
+
+    def totals(self) -> Counter[str]:
+        """Counters summed over all processes, dead ones included."""
+        total: Counter[str] = Counter()
+        for child in self.children.values():
+            total.update(child.totals())
+        return total
+
+    def gauge(self, name: str) -> float:
+        """A gauge summed over the processes."""
+        return sum(child.gauges.get(name, 0.0) for child in self.children.values())
+
+    async def run(self) -> int:
+        """Run until drained, done or given up; return the exit code."""
+        setproctitle(f"{TITLE}: supervisor")
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        started_s = time.monotonic()
+        log.bind(action="starting", processes=len(self.children)).info("starting the stages")
+        try:
+            for child in self.children.values():
+                self._start(child)
+            for a, b in self._links:
+                self._join(self.children[a], self.children[b])
+            while self._exit_code is None:
+                self._wake.clear()
+                self._act(time.monotonic(), started_s)
+                if self._on_tick is not None:
+                    self._on_tick(self)
+                if self._exit_code is None:
+                    await _wait(self._wake, TICK_S)
+        finally:
+            await self._stop_all()
+            self.seconds = time.monotonic() - started_s
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        log.bind(action="stopped", exit_code=self._exit_code).info("stopped")
+        return self._exit_code
+
+    # ── what the loop does ───────────────────────────────────────────────────────────────────
+
+    def _act(self, now_s: float, started_s: float) -> None:
+        while self._signals:
+            self._handle_signal(self._signals.pop(0))
+        self._check_start(now_s, started_s)
+        self._kill_hung(now_s)
+        for name, due_s in list(self._restart_at_s.items()):
+            if now_s >= due_s and self._draining is None:
+                del self._restart_at_s[name]
+                self._restart(self.children[name])
+        if self._until_empty and self.begun and self._draining is None:
+            everything = all(child.ready and child.idle for child in self.children.values())
+            self._idle_rounds = self._idle_rounds + 1 if everything else 0
+            if self._idle_rounds >= IDLE_ROUNDS:
+                log.bind(action="empty").info("the queue is empty and everything is loaded")
+                self._start_drain()
+
+    def _handle_signal(self, number: signal.Signals) -> None:
+        if self._draining is None and self.begun:
+            log.bind(action="draining", signal=number.name).info("draining")
+            self._start_drain()
+        elif self._draining is None:
+            log.bind(action="stopping", signal=number.name).info("stopping before the start")
+            self._exit_code = EXIT_DONE
+        else:
+            log.bind(action="stopping", signal=number.name).warning("second signal: stopping now")
+            self._draining.cancel()
+            for child in self.children.values():
+                child.kill()
+            self._exit_code = EXIT_UNEXPECTED
+
+    def _check_start(self, now_s: float, started_s: float) -> None:
+        if self.begun or self._exit_code is not None:
+            return
+        if all(child.ready for child in self.children.values()):
+            self.begun = True
+            log.bind(action="started", seconds=round(now_s - started_s, 2)).info("collecting")
+            for child in self.children.values():
+                child.send(Begin(self._until_empty))
+            return
+        waiting = [c.name for c in self.children.values() if not c.ready]
+        silent = [name for name in waiting if name not in self._problems]
+        late = now_s - started_s > (START_PROBLEMS_WAIT_S if self._problems else START_TIMEOUT_S)
+        if self._problems and (late or not silent):
+            texts = dict.fromkeys(failed.problem for failed in self._problems.values())
+            self._give_up(next(iter(self._problems.values())).exit_code, "\n".join(texts))
+        elif late:
+            self._give_up(EXIT_DEPENDENCY, f"not ready after {START_TIMEOUT_S:.0f} s: {waiting}")
+
+    def _kill_hung(self, now_s: float) -> None:
+        for child in self.children.values():
+            if child.alive and now_s - child.last_beat_s > HANG_LIMIT_S:
+                log.bind(action="stage_hung", process=child.name).error(
+                    "{} has not answered for {:.0f} s: killing it", child.name, HANG_LIMIT_S
+                )
+                child.last_beat_s = now_s
+                child.kill()
+
+    def _give_up(self, exit_code: int, problem: str) -> None:
+        self.problem = problem
+        log.bind(action="gave_up", exit_code=exit_code).error("{}", problem)
+        self._exit_code = exit_code
+
+    # ── processes and links ──────────────────────────────────────────────────────────────────
+
+    def _start(self, child: Child) -> None:
+        ours = child.start(time.monotonic())
+        child.control(
+            ControlLink(
+                ours,
+                lambda message, _: self._on_message(child, message),
+                lambda: None,  # its death is seen by the sentinel
+            )
+        )
+        asyncio.get_running_loop().add_reader(child.sentinel, self._died, child)
+        log.bind(action="stage_started", process=child.name, pid=child.pid).debug(
+            "started {}", child.name
+        )
+
+    def _restart(self, child: Child) -> None:
+        self._start(child)
+        for a, b in self._links:
+            if child.name in (a, b) and self.children[a].alive and self.children[b].alive:
+                self._join(self.children[a], self.children[b])
+
+    @staticmethod
+    def _join(a: Child, b: Child) -> None:
+        end_a, end_b = socket.socketpair()
+        with end_a, end_b:
+            a.attach(b, end_a)
+            b.attach(a, end_b)
+
+    def _died(self, child: Child) -> None:
+        asyncio.get_running_loop().remove_reader(child.sentinel)
+        failed = self._problems.get(child.name)
+        if self.begun:
+            self._problems.pop(child.name, None)
+        # A dependency that is away while a stage restarts is no crash: it is tried again.
+        away = self.begun and failed is not None and failed.exit_code == EXIT_DEPENDENCY
+        cause = child.reap(time.monotonic(), counted=not away)
+        self._wake.set()
+        ending = self._exit_code is not None or self._draining is not None
+        if ending or (failed is not None and not self.begun):
+            return
+        log.bind(action="stage_died", process=child.name, cause=cause).error(
+            "{} died: {}", child.name, cause
+        )
+        if child.crash_loop and not away:
+            self._give_up(EXIT_CRASH_LOOP, f"{child.name} keeps dying ({cause})")
+            return
+        delay_s = AWAY_RETRY_S if away else child.restart_delay_s
+        self._restart_at_s[child.name] = time.monotonic() + delay_s
+
+    def _on_message(self, child: Child, message: AnyLink) -> None:
+        now_s = time.monotonic()
+        match message:
+            case Heartbeat():
+                child.beat(message, now_s)
+            case Ready():
+                child.became_ready(now_s)
+                self._problems.pop(child.name, None)
+                if self.begun:
+                    log.bind(action="stage_restarted", process=child.name).info(
+                        "{} is back", child.name
+                    )
+                    child.send(Begin(self._until_empty))
+            case Drained():
+                child.drained = True
+            case StartFailed():
+                self._problems[child.name] = message
+                if self.begun:
+                    log.bind(action="start_failed", process=child.name).error(
+                        "{} cannot start: {}", child.name, message.problem
+                    )
+                    child.kill()
+        self._wake.set()
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────
+
+    def _start_drain(self) -> None:
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Drain in the order of the data; ``fetch`` again at the end, to delete and release."""
+        deadline_s = time.monotonic() + self.config.drain_timeout
+        for kind, reserve in DRAIN_RESERVES.items():
+            until_s = deadline_s - reserve * self.config.drain_timeout
+            await self._drain_kind(kind, until_s, last=False)
+        await self._drain_kind("fetch", deadline_s, last=True)
+        self._exit_code = EXIT_DONE
+        self._wake.set()
+
+    async def _drain_kind(self, kind: str, until_s: float, *, last: bool) -> None:
+        children = [c for c in self.children.values() if c.name.startswith(kind) and c.alive]
+        within_s = max(0.5, until_s - time.monotonic())
+        for child in children:
+            child.drained = False
+            child.send(Drain(within_s, last))
+        # A little longer than the stage itself waits, so that it has the last word.
+        deadline_s = time.monotonic() + within_s + 0.5
+        while any(c.alive and not c.drained for c in children) and time.monotonic() < deadline_s:
+            await _wait(self._wake, 0.05)
+            self._wake.clear()
+
+    async def _stop_all(self) -> None:
+        for child in self.children.values():
+            child.send(Stop())
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while any(c.alive for c in self.children.values()):
+            if time.monotonic() > deadline_s:
+                for child in self.children.values():
+                    child.kill()
+            await asyncio.sleep(0.02)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._signals.append(number)
+        self._wake.set()
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return

@@ -1,0 +1,1 @@
+"""Rows are built into Arrow batches here and sealed in the spool."""

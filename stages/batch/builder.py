@@ -1,0 +1,121 @@
+"""Builds a batch: rows in, two Arrow tables out. Pure but for the batch's name.
+
+A request's rows stay together in one batch, so that a list is in Snowflake whole or not at all;
+only a request larger than BATCH_BYTES is spread over several, its ledger row in the last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import tables
+from pipeline.messages import LeaseRef, Outcome, Part, RequestKey, Resource, Rows
+
+# What a row's other columns take in Arrow, about; the body is counted exactly.
+ROW_OVERHEAD_BYTES = 600
+
+
+class BatchBuilder:
+    """One batch being filled.
+
+    Args:
+        batch_id: its name.
+    """
+
+    def __init__(self, batch_id: str) -> None:
+        self.batch_id = batch_id
+        self.resources = 0
+        self.requests = 0
+        self.size_bytes = 0
+        self._resource_rows: list[tuple[Any, ...]] = []
+        self._request_rows: list[tuple[Any, ...]] = []
+        self._parts: dict[tuple[int, int, int], Part] = {}
+
+    def __len__(self) -> int:
+        """Rows of the table that has more of them."""
+        return max(self.resources, self.requests)
+
+    def add(self, rows: Rows) -> None:
+        """Take in one frame's rows."""
+        lease, request = rows.lease, rows.request
+        for resource in rows.resources:
+            self._resource_rows.append(self._resource(lease, request, resource))
+            self.size_bytes += ROW_OVERHEAD_BYTES + len(resource.body or b"")
+        self.resources += len(rows.resources)
+        expects = None
+        if rows.outcome is not None:
+            expects = rows.outcome.rows
+            self._request_rows.append(self._request(lease, request, rows.outcome))
+            self.requests += 1
+            self.size_bytes += ROW_OVERHEAD_BYTES
+        key = (lease.lease_id, lease.attempt, request.index)
+        before = self._parts.get(key)
+        count = len(rows.resources) + (before.rows if before is not None else 0)
+        self._parts[key] = Part(lease, request.index, count, expects)
+
+    def build(self) -> tuple[pa.Table, pa.Table, list[Part]]:
+        """The batch's resources, requests and parts."""
+        return (
+            _table(self._resource_rows, tables.RESOURCES),
+            _table(self._request_rows, tables.REQUESTS),
+            list(self._parts.values()),
+        )
+
+    def _resource(
+        self, lease: LeaseRef, request: RequestKey, resource: Resource
+    ) -> tuple[Any, ...]:
+        return (
+            resource.row_key,
+            lease.message_id,
+            lease.correlation_id,
+            request.index,
+            request.service,
+            request.api_version,
+            resource.subscription_id,
+            resource.resource_group,
+            resource.resource_id,
+            resource.resource_type,
+            resource.name,
+            resource.location,
+            resource.body,
+            resource.body_hash,
+            lease.enqueued_at_us,
+            resource.collected_at_us,
+            self.batch_id,
+        )
+
+    def _request(self, lease: LeaseRef, request: RequestKey, outcome: Outcome) -> tuple[Any, ...]:
+        return (
+            lease.message_id,
+            request.index,
+            lease.correlation_id,
+            request.service,
+            request.method,
+            request.api_version,
+            outcome.url,
+            request.subscription_id or None,
+            outcome.outcome,
+            outcome.status_code,
+            outcome.error_code,
+            outcome.error_message,
+            outcome.pages,
+            outcome.rows,
+            outcome.attempts,
+            outcome.latency_ms,
+            outcome.azure_request_id,
+            lease.dequeue_count,
+            outcome.started_at_us,
+            outcome.completed_at_us,
+            self.batch_id,
+            lease.enqueued_at_us,
+        )
+
+
+def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    if not rows:
+        return schema.empty_table()
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)

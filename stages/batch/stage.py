@@ -1,0 +1,137 @@
+"""The batch process: rows of whole requests become Arrow batches, sealed in the spool."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+
+from pipeline.config import Config
+from pipeline.entry_points import kind_of
+from pipeline.logs import log
+from pipeline.messages import AnyLink, Drain, Flush, Part, Rows, Sealed
+from pipeline.spool import Spool, new_batch_id
+from pipeline.stage import Stage
+from stages.batch.assembly import Assembly
+from stages.batch.builder import BatchBuilder
+
+# How often BATCH_TIMEOUT is looked at, at most.
+TICK_S = 0.05
+# A full disk is tried again after this; nothing is read meanwhile, which stops fetching.
+FULL_DISK_RETRY_S = 2.0
+
+
+class Batch(Stage):
+    """Stage ``batch``."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        super().__init__(name, config)
+        self._spool = Spool(config.spool_dir)
+        self._assembly = Assembly(config.spool_dir)
+        self._builder: BatchBuilder | None = None
+        self._first_row_s = 0.0
+        # Held over a whole request, so that no other one's rows close the batch in its middle.
+        self._filling = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Clear up after a batch process that died while it wrote."""
+        if removed := self._spool.remove_unfinished():
+            log.bind(action="unfinished_removed", files=removed).warning(
+                "removed {} half-written batches; their messages are collected again", removed
+            )
+        self.spawn(self._watch_timeout())
+
+    async def on_peer(self, peer: str, generation: int) -> None:
+        """What a dead execute process had begun will not be finished."""
+        if kind_of(peer) == "execute":
+            self._assembly.forget(peer)
+
+    async def on_message(self, peer: str, message: AnyLink) -> None:
+        """Rows come in."""
+        match message:
+            case Rows():
+                async with self._filling:
+                    await self._take(peer, message)
+            case Flush():
+                async with self._filling:
+                    await self._seal()
+
+    async def drain(self, request: Drain) -> None:
+        """Seal what is here."""
+        async with self._filling:
+            await self._seal()
+
+    def idle(self) -> bool:
+        """No row waits here."""
+        return self._builder is None and not len(self._assembly)
+
+    def gauges(self) -> dict[str, float]:
+        """Rows in the open batch."""
+        builder = self._builder
+        return {"batch_rows": float(builder.resources) if builder is not None else 0.0}
+
+    async def _take(self, peer: str, rows: Rows) -> None:
+        first = True
+        for frame in self._assembly.add(peer, rows):
+            if first and self._builder is not None and self._would_overflow(frame):
+                await self._seal()
+            first = False
+            if self._builder is None:
+                self._builder = BatchBuilder(new_batch_id())
+                self._first_row_s = time.monotonic()
+            self._builder.add(frame)
+            if self._builder.size_bytes >= self.config.batch_bytes:
+                await self._seal()
+        if self._builder is not None and len(self._builder) >= self.config.batch_size:
+            await self._seal()
+
+    def _would_overflow(self, frame: Rows) -> bool:
+        assert self._builder is not None
+        rows = self._builder.resources + len(frame.resources)
+        requests = self._builder.requests + 1
+        return max(rows, requests) > self.config.batch_size
+
+    async def _watch_timeout(self) -> None:
+        while True:
+            await asyncio.sleep(min(TICK_S, self.config.batch_timeout))
+            waited_s = time.monotonic() - self._first_row_s
+            if self._builder is not None and waited_s >= self.config.batch_timeout:
+                async with self._filling:
+                    await self._seal()
+
+    async def _seal(self) -> None:
+        """Seal the open batch, then tell ``load`` and ``fetch``."""
+        builder = self._builder
+        if builder is None:
+            return
+        size_bytes, parts = await self._write(builder)
+        self._builder = None
+        self.counters["batches"] += 1
+        self.counters["batch_rows"] += builder.resources
+        await self.send("fetch", Sealed(builder.batch_id, size_bytes, parts))
+        await self.send("load", Sealed(builder.batch_id, size_bytes, []))
+        log.bind(
+            action="sealed",
+            batch_id=builder.batch_id,
+            resources=builder.resources,
+            requests=builder.requests,
+            size_bytes=size_bytes,
+        ).debug("sealed a batch")
+        self.beat()
+
+    async def _write(self, builder: BatchBuilder) -> tuple[int, list[Part]]:
+        """Write the batch to the spool, however long its disk is full."""
+        resources, requests, parts = builder.build()
+        while True:
+            try:
+                size_bytes = await asyncio.to_thread(
+                    self._spool.seal, builder.batch_id, resources, requests, parts
+                )
+                return size_bytes, parts
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                log.bind(action="disk_full", folder=str(self._spool.folder)).error(
+                    "the spool's disk is full; collecting pauses until there is room: {}", error
+                )
+            await asyncio.sleep(FULL_DISK_RETRY_S)

@@ -1,0 +1,1 @@
+"""The Azure calls: tokens used, limits kept, pages followed, answers turned into rows."""

@@ -1,0 +1,123 @@
+"""Long operations: a 202, then polling until the end, then the result.
+
+``Azure-AsyncOperation`` names a status to poll, ``Location`` a result that answers 202 until it is
+there. Pure: it says what to ask next, and when.
+https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from pipeline.messages import PlannedRequest
+from stages.execute.client import Answer
+from stages.execute.rows import BrokenBody
+from stages.execute.waits import retry_after_s
+
+# Between two polls when the answer does not say, and at most.
+POLL_DEFAULT_S = 5.0
+POLL_MAX_S = 60.0
+
+_FAILED = ("failed", "canceled", "cancelled")
+
+
+class OperationFailed(Exception):
+    """The operation ended without success."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Ask this target after so many seconds."""
+
+    target: str
+    after_s: float
+
+
+class _Error(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+class _Status(msgspec.Struct):
+    status: str = ""
+    error: _Error | None = None
+
+
+_status = msgspec.json.Decoder(_Status)
+
+
+class Operation:
+    """A long operation under way.
+
+    Args:
+        status_target: the status to poll, or None to poll the result itself.
+        result_target: where the result will be, or None when the last status is the result.
+    """
+
+    def __init__(self, status_target: str | None, result_target: str | None) -> None:
+        self._status_target = status_target
+        self._result_target = result_target
+        self._begun = False
+
+    @classmethod
+    def begun(
+        cls, planned: PlannedRequest, headers: Mapping[str, str], follow: Callable[[str], str]
+    ) -> Operation | None:
+        """The operation that a 202 announces; None when it names nothing to poll.
+
+        Raises:
+            ForeignLink: it names another origin.
+        """
+        status = headers.get("azure-asyncoperation")
+        location = headers.get("location")
+        if not status and not location:
+            return None
+        result = follow(location) if location else None
+        if result is None and planned.method == "GET":
+            result = planned.target
+        return cls(follow(status) if status else None, result)
+
+    def next(self, answer: Answer, follow: Callable[[str], str]) -> Poll | None:
+        """What to ask after this answer; None when it is the result.
+
+        Raises:
+            OperationFailed: it ended as ``Failed`` or ``Canceled``.
+            BrokenBody: the status is not JSON.
+        """
+        wait_s = retry_after_s(answer.headers)
+        wait_s = POLL_DEFAULT_S if wait_s is None else min(POLL_MAX_S, wait_s)
+        if not self._begun:
+            self._begun = True
+            return Poll(self._status_target or self._result_target or "", wait_s)
+        if self._status_target is None:
+            return self._next_result(answer, follow, wait_s)
+        try:
+            state = _status.decode(answer.body)
+        except msgspec.DecodeError as error:
+            raise BrokenBody(f"status of a long operation: {error}") from error
+        ended = state.status.lower()
+        if ended in _FAILED:
+            told = state.error or _Error()
+            raise OperationFailed(told.code or f"Operation{state.status}", told.message or ended)
+        if ended != "succeeded":
+            if link := answer.headers.get("azure-asyncoperation"):
+                self._status_target = follow(link)
+            return Poll(self._status_target, wait_s)
+        self._status_target = None
+        return Poll(self._result_target, 0.0) if self._result_target is not None else None
+
+    def _next_result(
+        self, answer: Answer, follow: Callable[[str], str], wait_s: float
+    ) -> Poll | None:
+        if answer.status != 202:
+            return None
+        if link := answer.headers.get("location"):
+            self._result_target = follow(link)
+        return Poll(self._result_target or "", wait_s)

@@ -1,0 +1,311 @@
+"""One request from its first call to its outcome: retries, pages, long operations.
+
+Pure but for the clock that is handed in: it says what to call next and when, and others call. Its
+rows are given out only with the outcome ``complete``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pipeline.messages import LeaseRef, Outcome, PlannedRequest, RequestKey
+from stages.execute.client import Answer, ExchangeFailed
+from stages.execute.held import HeldRows
+from stages.execute.operation import Operation, OperationFailed
+from stages.execute.origin import ForeignLink, Origin
+from stages.execute.rows import (
+    BodyTooLarge,
+    BrokenBody,
+    Page,
+    RowMaker,
+    error_of,
+    parse_page,
+)
+from stages.execute.throttle import Scope, scope_of
+from stages.execute.waits import backoff_s, retry_after_s
+
+# Pages of one list; more is taken for a loop that its links hide.
+MAX_PAGES = 20_000
+# Of an error message in the ledger.
+MAX_ERROR_CHARS = 2_000
+
+_RETRYABLE_STATUS = frozenset({408, 500, 502, 503, 504})
+_SCOPE_THROTTLED = ("SubscriptionRequestsThrottled", "TenantRequestsThrottled")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a request.
+
+    Attributes:
+        max_retries: of one call, after its first try.
+        initial_retry_delay_s: doubles with each retry, full jitter.
+        max_backoff_s: upper end of a back-off.
+        request_timeout_s: all calls and waits of a request together.
+    """
+
+    max_retries: int
+    initial_retry_delay_s: float
+    max_backoff_s: float
+    request_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to ask next."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The request goes on after a wait.
+
+    Attributes:
+        after_s: seconds; 0 for at once.
+        blocks_scope: Azure asked the whole scope to wait.
+    """
+
+    after_s: float = 0.0
+    blocks_scope: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FreshToken:
+    """ARM refused the token; go on with a newer one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The request has its outcome; ``frames`` are for ``batch``."""
+
+    outcome: Outcome
+    frames: Iterator[bytes]
+
+
+Step = Again | FreshToken | Done
+
+
+class RequestRun:
+    """A request under way.
+
+    Args:
+        lease: its message.
+        planned: the request.
+        origin: the configured ARM endpoint.
+        limits: what bounds it.
+        folder: for temporary files.
+        now_s: monotonic seconds.
+        now_us: microseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        lease: LeaseRef,
+        planned: PlannedRequest,
+        origin: Origin,
+        limits: Limits,
+        folder: Path,
+        now_s: float,
+        now_us: int,
+    ) -> None:
+        self.lease = lease
+        self.planned = planned
+        self.call = Call(planned.method, planned.target, planned.headers, planned.body)
+        self.token_serial = 0
+        self._origin = origin
+        self._limits = limits
+        self._deadline_s = now_s + limits.request_timeout_s
+        self._started_us = now_us
+        self._first_call_us: int | None = None
+        self._graph = (
+            planned.method == "POST"
+            and "/providers/microsoft.resourcegraph/resources" in planned.target.lower()
+        )
+        key = RequestKey(
+            planned.index,
+            planned.service,
+            planned.method,
+            planned.api_version,
+            planned.subscription_id,
+        )
+        self._rows = RowMaker(lease.message_id, planned)
+        self._held = HeldRows(lease, key, folder)
+        self._operation: Operation | None = None
+        self._visited: set[str] = set()
+        self._retries = 0
+        self._attempts = 0
+        self._pages = 0
+        self._fresh_token_tried = False
+        self._azure_request_id: str | None = None
+
+    def scope(self) -> Scope:
+        """What Azure counts the next call by."""
+        return scope_of(self.call.method, self.call.target, self.planned.subscription_id)
+
+    def calling(self, now_us: int) -> None:
+        """The next call is being made."""
+        self._attempts += 1
+        if self._first_call_us is None:
+            self._first_call_us = now_us
+
+    # ── what came back ───────────────────────────────────────────────────────────────────────
+
+    def answered(self, answer: Answer, now_s: float, now_us: int) -> Step:
+        """Go on from an answer."""
+        self._azure_request_id = answer.headers.get("x-ms-request-id") or self._azure_request_id
+        status = answer.status
+        try:
+            if 200 <= status < 300:
+                self._fresh_token_tried = False
+                return self._succeeded(answer, now_s, now_us)
+        except BrokenBody as error:
+            return self._retry("BrokenBody", str(error), answer, now_s, now_us)
+        except (BodyTooLarge, ForeignLink, OperationFailed) as error:
+            code = getattr(error, "code", type(error).__name__)
+            return self._done("failed", now_us, status, code, str(error))
+        code, message = error_of(answer.body)
+        if status == 401 and not self._fresh_token_tried:
+            self._fresh_token_tried = True
+            return FreshToken()
+        if status == 429 or status in _RETRYABLE_STATUS:
+            return self._retry(code or f"Http{status}", message, answer, now_s, now_us)
+        if 300 <= status < 400:
+            where = answer.headers.get("location", "nowhere")
+            return self._done(
+                "failed", now_us, status, "Redirected", f"not followed with a token: {where}"
+            )
+        outcome = {401: "forbidden", 403: "forbidden", 404: "not_found"}.get(status, "rejected")
+        return self._done(outcome, now_us, status, code, message)
+
+    def unanswered(self, error: ExchangeFailed, now_s: float, now_us: int) -> Step:
+        """Go on from a call without a whole answer."""
+        if not error.retryable:
+            return self._done("failed", now_us, None, error.code, error.problem)
+        return self._retry(error.code, error.problem, None, now_s, now_us)
+
+    def give_up(self, outcome: str, code: str, message: str, now_us: int) -> Done:
+        """End the request from outside, e.g. because there is no token."""
+        return self._done(outcome, now_us, None, code, message)
+
+    def out_of_time(self, now_s: float) -> bool:
+        """The request's total time is over."""
+        return now_s >= self._deadline_s
+
+    # ── how it goes on ───────────────────────────────────────────────────────────────────────
+
+    def _succeeded(self, answer: Answer, now_s: float, now_us: int) -> Step:
+        if self._operation is None and answer.status == 202:
+            self._operation = Operation.begun(self.planned, answer.headers, self._follow)
+        if self._operation is not None:
+            polled = self._operation.next(answer, self._follow)
+            if polled is not None:
+                self.call = Call("GET", polled.target, self.planned.headers, None)
+                self._retries = 0
+                if now_s + polled.after_s >= self._deadline_s:
+                    return self._done(
+                        "failed", now_us, answer.status, "OperationTimeout",
+                        f"still running after {self._limits.request_timeout_s:.0f} s",
+                    )  # fmt: skip
+                return Again(polled.after_s)
+            self._operation = None
+        page = parse_page(answer.body, graph=self._graph)
+        self._held.add(self._rows.rows(page, now_us))
+        self._pages += 1
+        self._retries = 0
+        following = self._next_page(page)
+        if following is None:
+            return self._done("complete", now_us, answer.status, None, None)
+        if self._pages >= MAX_PAGES:
+            return self._done(
+                "failed", now_us, answer.status, "TooManyPages", f"more than {MAX_PAGES} pages"
+            )
+        mark = following.target if not self._graph else str(page.skip_token)
+        if mark in self._visited or following == self.call:
+            return self._done(
+                "failed", now_us, answer.status, "PagingLoop", f"page {self._pages} leads back"
+            )
+        self._visited.add(mark)
+        self.call = following
+        return Again()
+
+    def _next_page(self, page: Page) -> Call | None:
+        if self._graph:
+            if page.skip_token is None:
+                return None
+            body = _with_skip_token(self.planned.body or b"{}", page.skip_token)
+            return Call("POST", self.planned.target, self.planned.headers, body)
+        if page.elements is None or page.next_link is None:
+            return None
+        return Call("GET", self._follow(page.next_link), self.planned.headers, None)
+
+    def _follow(self, link: str) -> str:
+        return self._origin.follow(self.call.target, link)
+
+    def _retry(
+        self, code: str, message: str | None, answer: Answer | None, now_s: float, now_us: int
+    ) -> Step:
+        status = answer.status if answer is not None else None
+        throttled = status == 429
+        self._retries += 1
+        asked_s = retry_after_s(answer.headers) if answer is not None else None
+        wait_s = backoff_s(
+            self._limits.initial_retry_delay_s, self._retries, self._limits.max_backoff_s
+        )
+        if asked_s is not None:
+            wait_s = asked_s if throttled else max(asked_s, wait_s)
+        late = now_s + wait_s >= self._deadline_s
+        if self._retries > self._limits.max_retries or late:
+            return self._done("throttled" if throttled else "failed", now_us, status, code, message)
+        return Again(wait_s, blocks_scope=throttled and code in _SCOPE_THROTTLED)
+
+    def _done(
+        self,
+        outcome: str,
+        now_us: int,
+        status: int | None,
+        code: str | None,
+        message: str | None,
+    ) -> Done:
+        if outcome != "complete":
+            self._held.discard()
+        began_us = self._first_call_us if self._first_call_us is not None else now_us
+        ledger = Outcome(
+            outcome=outcome,
+            url=str(self._origin) + self.planned.target,
+            status_code=status,
+            error_code=code,
+            error_message=message[:MAX_ERROR_CHARS] if message else message,
+            pages=self._pages,
+            rows=self._rows.count if outcome == "complete" else 0,
+            attempts=self._attempts,
+            latency_ms=(now_us - began_us) // 1000,
+            azure_request_id=self._azure_request_id,
+            started_at_us=self._started_us,
+            completed_at_us=now_us,
+        )
+        return Done(ledger, self._held.complete(ledger))
+
+    def close(self) -> None:
+        """Let go of held rows."""
+        self._held.discard()
+
+
+def _with_skip_token(body: bytes, skip_token: str) -> bytes:
+    """The Resource Graph query's body, asking for the page after this token."""
+    whole = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    options = (
+        msgspec.json.decode(whole["options"], type=dict[str, msgspec.Raw])
+        if "options" in whole
+        else {}
+    )
+    options["$skipToken"] = msgspec.Raw(msgspec.json.encode(skip_token))
+    whole["options"] = msgspec.Raw(msgspec.json.encode(options))
+    return msgspec.json.encode(whole)

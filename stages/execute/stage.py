@@ -1,0 +1,307 @@
+"""An execute process: a loop that decides, threads that call.
+
+The loop holds the requests, their buckets and the links; a thread takes a call that is due, makes
+it, works its answer into rows, and comes back for the next. No thread waits on a request's behalf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import socket
+import threading
+import time
+from typing import ClassVar
+
+from pipeline.config import Config
+from pipeline.errors import Unreachable
+from pipeline.identity import arm_endpoint
+from pipeline.links import LinkClosed
+from pipeline.logs import add_secret, log
+from pipeline.messages import AnyLink, Drain, Executed, NoToken, Token, TokenRefused, Work
+from pipeline.stage import Stage
+from stages.execute.client import Answer, ArmClient, ExchangeFailed
+from stages.execute.origin import Origin
+from stages.execute.run import Again, Done, FreshToken, Limits, RequestRun, Step
+from stages.execute.scheduler import Scheduler
+from stages.execute.throttle import Scope
+from stages.execute.waits import retry_after_s
+
+# Done and not yet written to ``batch``; past this the threads rest: back-pressure.
+MAX_UNWRITTEN = 256
+# Between two looks for requests whose time is over.
+TIMEOUT_TICK_S = 1.0
+# A token with less life left than this is not sent any more.
+TOKEN_MARGIN_S = 5.0
+
+
+class _Exchanged:
+    """A call that a thread has made, and how its request goes on."""
+
+    __slots__ = ("answer", "run", "scope", "serial", "step")
+
+    def __init__(self, run: RequestRun, scope: Scope, serial: int) -> None:
+        self.run = run
+        self.scope = scope
+        self.serial = serial
+        self.answer: Answer | None = None
+        self.step: Step | BaseException | None = None
+
+
+class Execute(Stage):
+    """Stage ``execute``: one of NUM_PROCESSES."""
+
+    START_TIMEOUT_S: ClassVar[float] = 20.0
+
+    def __init__(self, name: str, config: Config) -> None:
+        super().__init__(name, config)
+        self._origin = Origin.parse(arm_endpoint(config))
+        self._limits = Limits(
+            max_retries=config.max_retries,
+            initial_retry_delay_s=config.initial_retry_delay,
+            max_backoff_s=config.max_backoff,
+            request_timeout_s=config.request_timeout,
+        )
+        self._client = ArmClient(
+            self._origin,
+            connections=config.num_threads,
+            connect_timeout_s=config.arm_connect_timeout,
+            read_timeout_s=config.arm_read_timeout,
+            max_body_bytes=config.max_response_bytes,
+        )
+        self._scheduler: Scheduler[RequestRun] = Scheduler(RequestRun.scope)
+        self._token: Token | None = None
+        self._awaiting_token: list[RequestRun] = []
+        self._due: queue.SimpleQueue[tuple[_Exchanged, str] | None] = queue.SimpleQueue()
+        self._calling = 0
+        self._unwritten = 0
+        self._held = 0
+        self._draining = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        for number in range(config.num_threads):
+            threading.Thread(target=self._work, name=f"call-{number}", daemon=True).start()
+
+    # ── the hooks ────────────────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """See that something listens at the ARM endpoint."""
+        try:
+            await asyncio.to_thread(_reach, self._origin, self.config.arm_connect_timeout)
+        except OSError as error:
+            raise Unreachable(
+                "ARM",
+                f"{self._origin} cannot be reached: {error}",
+                "check AZURE_ARM_ENDPOINT, AZURE_CLOUD, name resolution, proxy and firewall",
+            ) from error
+        self.spawn(self._expire())
+
+    async def on_message(self, peer: str, message: AnyLink) -> None:
+        """Work comes in, and tokens."""
+        match message:
+            case Work():
+                self._take(message)
+            case Token():
+                add_secret(message.value)
+                self._token = message
+                self._token_news()
+            case NoToken():
+                self._no_token(message)
+
+    async def drain(self, request: Drain) -> None:
+        """Let go of what has not begun, finish the calls under way, write what is done."""
+        self._draining = True
+        for run in (*self._scheduler.clear(), *self._awaiting_token):
+            self._held -= 1
+            run.close()
+        self._awaiting_token = []
+        while self._held:
+            await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def idle(self) -> bool:
+        """No request is held."""
+        return self._held == 0
+
+    def gauges(self) -> dict[str, float]:
+        """Requests held, calls under way, scopes that wait."""
+        return {
+            "requests_held": self._held,
+            "calls_under_way": self._calling,
+            "scopes_throttled": self._scheduler.throttled_scopes(time.monotonic()),
+        }
+
+    # ── in the loop ──────────────────────────────────────────────────────────────────────────
+
+    def _take(self, work: Work) -> None:
+        if self._draining:
+            return
+        now_s, now_us = time.monotonic(), _now_us()
+        for planned in work.requests:
+            run = RequestRun(
+                work.lease, planned, self._origin, self._limits, self.config.spool_dir,
+                now_s, now_us,
+            )  # fmt: skip
+            self._held += 1
+            self._scheduler.add(run, now_s)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Give the threads what is due, and set the alarm for what is due next."""
+        now_s = time.monotonic()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        token = self._token
+        if token is None or token.expires_at_s - time.time() < TOKEN_MARGIN_S:
+            return  # the next token pumps
+        while self._calling < self.config.num_threads and self._unwritten < MAX_UNWRITTEN:
+            run = self._scheduler.take(now_s)
+            if run is None:
+                break
+            self._calling += 1
+            self._due.put((_Exchanged(run, run.scope(), token.serial), token.value))
+        wake_s = self._scheduler.next_wake_s()
+        if wake_s is not None and self._calling < self.config.num_threads:
+            self._timer = self._loop.call_later(max(0.001, wake_s - now_s), self._pump)
+
+    def _exchanged(self, made: _Exchanged) -> None:
+        """A thread came back."""
+        self._calling -= 1
+        now_s = time.monotonic()
+        run, step, answer = made.run, made.step, made.answer
+        self.counters["calls"] += 1
+        if answer is not None:
+            self._scheduler.answered(made.scope, answer.headers, now_s)
+            self.counters[f"status_{answer.status}"] += 1
+        else:
+            self._scheduler.bucket(made.scope, now_s).lost()
+        match step:
+            case Again():
+                self._again(made, step, now_s)
+            case FreshToken():
+                self._refused(run, made.serial)
+            case Done():
+                self._finish(run, step)
+            case error:
+                assert isinstance(error, BaseException)
+                # A bug of ours must neither lose the request nor end the process.
+                log.bind(action="request_failed", message_id=run.lease.message_id).opt(
+                    exception=error
+                ).error("unexpected failure of request {}", run.planned.index)
+                self._finish(run, run.give_up("failed", "CollectorError", repr(error), _now_us()))
+        self._pump()
+
+    def _again(self, made: _Exchanged, step: Again, now_s: float) -> None:
+        if made.answer is not None and made.answer.status == 429:
+            self.counters["throttled_calls"] += 1
+        if step.blocks_scope and made.answer is not None:
+            wait_s = retry_after_s(made.answer.headers) or step.after_s
+            self._scheduler.bucket(made.scope, now_s).block(now_s + wait_s)
+        if self._draining and step.after_s > 0:
+            self._held -= 1
+            made.run.close()
+            return
+        self._scheduler.add(made.run, now_s, step.after_s)
+
+    def _finish(self, run: RequestRun, done: Done) -> None:
+        self._unwritten += 1
+        self.counters["requests"] += 1
+        self.counters[f"outcome_{done.outcome.outcome}"] += 1
+        self.spawn(self._write(run, done))
+
+    async def _write(self, run: RequestRun, done: Done) -> None:
+        """Write a request's rows to ``batch``, wholly to one process of it; then tell ``fetch``."""
+        frames = (
+            await asyncio.to_thread(list, done.frames)
+            if done.outcome.rows > 1000
+            else list(done.frames)
+        )
+        run.close()
+        while True:
+            link = await self.link_to("batch")
+            generation = self.generations["batch"]
+            try:
+                await link.send_frames(frames)
+                break
+            except LinkClosed:
+                await self.peer_gone("batch", link)
+        self._unwritten -= 1
+        self._held -= 1
+        self._pump()
+        await self.send(
+            "fetch",
+            Executed(run.lease.lease_id, run.lease.attempt, run.planned.index, generation),
+        )
+        if self.idle():
+            self.beat()
+
+    # ── tokens ───────────────────────────────────────────────────────────────────────────────
+
+    def _refused(self, run: RequestRun, serial: int) -> None:
+        if self._token is not None and self._token.serial > serial:
+            self._scheduler.add(run, time.monotonic())
+            return
+        self._awaiting_token.append(run)
+        if len(self._awaiting_token) == 1:
+            self.spawn(self.send("fetch", TokenRefused(serial)))
+
+    def _token_news(self) -> None:
+        waiting, self._awaiting_token = self._awaiting_token, []
+        for run in waiting:
+            self._scheduler.add(run, time.monotonic())
+        self._pump()
+
+    def _no_token(self, news: NoToken) -> None:
+        """Without a token those that wait for one can only fail; others use the old one."""
+        waiting, self._awaiting_token = self._awaiting_token, []
+        for run in waiting:
+            outcome = "forbidden" if news.forbidden else "failed"
+            self._finish(run, run.give_up(outcome, "NoToken", news.problem, _now_us()))
+
+    async def _expire(self) -> None:
+        """End requests whose time is over while they wait."""
+        while True:
+            await asyncio.sleep(TIMEOUT_TICK_S)
+            now_s = time.monotonic()
+            late = [run for run in self._awaiting_token if run.out_of_time(now_s)]
+            for run in late:
+                self._awaiting_token.remove(run)
+            late += self._scheduler.remove(lambda run: run.out_of_time(now_s))
+            for run in late:
+                text = f"no outcome within {self._limits.request_timeout_s:.0f} s"
+                self._finish(run, run.give_up("failed", "RequestTimeout", text, _now_us()))
+            self._pump()
+
+    # ── in the threads ───────────────────────────────────────────────────────────────────────
+
+    def _work(self) -> None:
+        while (due := self._due.get()) is not None:
+            made, token = due
+            made.step = self._exchange(made, token)
+            self._loop.call_soon_threadsafe(self._exchanged, made)
+
+    def _exchange(self, made: _Exchanged, token: str) -> Step | BaseException:
+        run, call = made.run, made.run.call
+        run.calling(_now_us())
+        try:
+            try:
+                made.answer = self._client.exchange(
+                    call.method, call.target, call.headers, call.body, token
+                )
+            except ExchangeFailed as error:
+                return run.unanswered(error, time.monotonic(), _now_us())
+            return run.answered(made.answer, time.monotonic(), _now_us())
+        except Exception as error:  # noqa: BLE001  # told to the loop, which gives it an outcome
+            return error
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _reach(origin: Origin, timeout_s: float) -> None:
+    socket.create_connection((origin.host, origin.port), timeout_s).close()

@@ -1,0 +1,70 @@
+"""How long an answer asks to wait, and how long to wait when it does not say. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+# A Retry-After of more than this is taken as this; the request's own time limit ends it anyway.
+MAX_RETRY_AFTER_S = 3600.0
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that an answer asks to wait, or None when it does not say.
+
+    Understands ``Retry-After`` as seconds and as an HTTP date, ``x-ms-retry-after-ms`` and
+    ``retry-after-ms``.
+    """
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        value = headers.get(name)
+        if value is not None and (wait_s := _number(value)) is not None:
+            return _bounded(wait_s / 1000.0)
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    if (wait_s := _number(value)) is not None:
+        return _bounded(wait_s)
+    try:
+        until = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return _bounded((until - (now or datetime.now(UTC))).total_seconds())
+
+
+def quota_reset_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds until Resource Graph's quota is full again (``hh:mm:ss``), or None."""
+    value = headers.get("x-ms-user-quota-resets-after")
+    if value is None:
+        return None
+    parts = value.split(":")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        return None
+    hours, minutes, seconds = (int(part) for part in parts)
+    return _bounded(hours * 3600.0 + minutes * 60.0 + seconds)
+
+
+def backoff_s(initial_s: float, retry: int, cap_s: float) -> float:
+    """Exponential back-off with full jitter.
+
+    Args:
+        initial_s: upper end of the first wait.
+        retry: 1 for the first retry.
+        cap_s: upper end of any wait.
+    """
+    return random.uniform(0.0, min(cap_s, initial_s * 2.0 ** (retry - 1)))
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0.0 <= number < float("inf") else None
+
+
+def _bounded(seconds: float) -> float:
+    return min(MAX_RETRY_AFTER_S, max(0.0, seconds))

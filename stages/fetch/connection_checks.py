@@ -1,0 +1,256 @@
+"""``test-connection``: Key Vault, queue, poison queue, token and one call of ARM, each by itself.
+
+Each check runs in a thread of its own and has until one common deadline, so that the command ends
+in time whatever hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from urllib.parse import urlsplit
+
+import msgspec
+import urllib3
+from azure.core.exceptions import AzureError
+
+from pipeline.checks import Check, timed
+from pipeline.config import Config, resolved
+from pipeline.errors import (
+    EXIT_DEPENDENCY,
+    EXIT_DONE,
+    CollectorError,
+    DependencyError,
+    NotThere,
+    Unauthorised,
+    Unreachable,
+)
+from pipeline.identity import arm_endpoint, arm_scope, credential
+from pipeline.network_errors import network_fault
+from stages.fetch.queue import open_queue, poison_name, queue_error
+
+# The whole command ends within this time.
+TOTAL_S = 26.0
+ARM_CONNECT_TIMEOUT_S = 5.0
+ARM_READ_TIMEOUT_S = 10.0
+# Of the answer so much is read.
+ARM_ANSWER_MAX_BYTES = 4 << 20
+# Every identity may list the subscriptions that it sees.
+ARM_TARGET = "/subscriptions?api-version=2022-12-01"
+
+THROTTLED = 429
+FIRST_SERVER_ERROR = 500
+
+
+def test_connection(
+    config: Config,
+    show: Callable[[str], None] = print,  # noqa: PT028 - not a test, whatever its name
+) -> int:
+    """Try everything the collector needs but Snowflake, and show each result with its time.
+
+    Args:
+        config: settings of ``queue`` and ``arm``; ``kv:`` secrets may be unread, so that a vault
+            that fails is one result among others.
+        show: takes one line of output, or two with a hint.
+
+    Returns:
+        0 if all passed, else 3.
+    """
+    checks = []
+    for check in run_checks(config):
+        show(check.line())
+        checks.append(check)
+    return EXIT_DONE if all(check.ok for check in checks) else EXIT_DEPENDENCY
+
+
+def run_checks(config: Config, total_s: float = TOTAL_S) -> list[Check]:
+    """Run every check.
+
+    Args:
+        config: see :func:`test_connection`.
+        total_s: seconds for all of them.
+
+    Returns:
+        Results in the order of what depends on what.
+    """
+    deadline_s = time.monotonic() + total_s
+    checks: list[Check] = []
+    if config.azure_keyvault_url is not None:
+        opened: list[Config] = []
+        checks += _bounded({"Key Vault": lambda: _vault(config, opened)}, deadline_s)
+        config = opened[0] if opened else config
+    probes: dict[str, Callable[[], str]] = {}
+    for name in config.azure_queue_name:
+        probes[f"queue {name}"] = partial(_queue, config, name)
+        probes[f"queue {poison_name(name)}"] = partial(_poison, config, name)
+    tokens: list[str] = []
+    probes["token"] = lambda: _token(config, tokens)
+    checks += _bounded(probes, deadline_s)
+    checks += _bounded({"Azure Resource Manager": lambda: _arm(config, tokens)}, deadline_s)
+    return checks
+
+
+def _bounded(probes: dict[str, Callable[[], str]], deadline_s: float) -> list[Check]:
+    """Run these side by side until the deadline; who is not done by then has failed."""
+    start_s = time.monotonic()
+    done: dict[str, Check] = {}
+    bugs: list[BaseException] = []
+
+    def run(name: str, probe: Callable[[], str]) -> None:
+        try:
+            done[name] = timed(name, probe)
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            bugs.append(error)
+
+    # Daemons, because a check that hangs must not keep the program.
+    threads = [
+        threading.Thread(target=run, args=item, name=item[0], daemon=True)
+        for item in probes.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
+    if bugs:
+        raise bugs[0]
+    elapsed_s = time.monotonic() - start_s
+    late = f"no result in {elapsed_s:.0f} s"
+    return [
+        done.get(name) or Check(name, False, late, "check network, firewall and proxy", elapsed_s)
+        for name in probes
+    ]
+
+
+# ── one check each ───────────────────────────────────────────────────────────────────────────────
+
+
+def _vault(config: Config, opened: list[Config]) -> str:
+    from pipeline.vault import probe, read_secrets
+
+    host = urlsplit(config.required("azure_keyvault_url")).netloc
+    if wanted := config.vault_references():
+        opened.append(resolved(config))
+        return f"{host}: {_count(len(set(wanted.values())), 'secret')} read"
+    prefix = "Key Vault secret "
+    names = {s.removeprefix(prefix) for s in config.sources.values() if s.startswith(prefix)}
+    if names:
+        read_secrets(config, sorted(names))
+        return f"{host}: {_count(len(names), 'secret')} read"
+    probe(config)
+    return f"{host} answers and lets this identity read secrets"
+
+
+def _queue(config: Config, name: str) -> str:
+    _need_secret(config, "AZURE_QUEUE_CONNECTION_STRING")
+    with open_queue(config, name) as client:
+        try:
+            waiting = client.peek_messages(max_messages=1)
+        except AzureError as error:
+            raise queue_error(error, name) from error
+        host = urlsplit(client.url).netloc
+    return f"{host}: it is there and may be read, {'not empty' if waiting else 'nothing visible'}"
+
+
+def _poison(config: Config, name: str) -> str:
+    try:
+        return _queue(config, poison_name(name))
+    except NotThere:
+        return "not there yet; the collector makes it when it starts"
+
+
+def _need_secret(config: Config, name: str) -> None:
+    if name in config.vault_references():
+        raise CollectorError(f"not tried: {name} could not be read from Key Vault")
+
+
+def _token(config: Config, tokens: list[str]) -> str:
+    with closing(credential(config)) as identity:
+        token = identity.get_token(arm_scope(config))
+    tokens.append(token.token)
+    minutes = max(0, int(token.expires_on - time.time())) // 60
+    return f"{config.azure_credential} identity, good for {minutes} min"
+
+
+class _Subscriptions(msgspec.Struct):
+    value: list[msgspec.Raw]
+
+
+class _ErrorBody(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+
+
+class _ErrorAnswer(msgspec.Struct):
+    error: _ErrorBody = msgspec.field(default_factory=_ErrorBody)
+
+
+def _arm(config: Config, tokens: list[str]) -> str:
+    what = "Azure Resource Manager"
+    endpoint = arm_endpoint(config)
+    host = urlsplit(endpoint).netloc
+    if not tokens:
+        raise CollectorError("not tried: there is no token")
+    try:
+        status, body = _get(endpoint + ARM_TARGET, tokens[0])
+    except urllib3.exceptions.HTTPError as error:
+        problem, hint = network_fault(error, host) or (f"{host}: {type(error).__name__}", "")
+        raise Unreachable(what, problem, hint) from error
+    if status != 200:
+        raise _arm_error(what, host, status, body)
+    try:
+        seen = len(msgspec.json.decode(body, type=_Subscriptions).value)
+    except msgspec.DecodeError as error:
+        raise NotThere(
+            what, f"{host} does not answer as ARM does", "check AZURE_ARM_ENDPOINT"
+        ) from error
+    if not seen:
+        return f"{host} answers; this identity sees no subscription (give it the role Reader)"
+    return f"{host} answers; {_count(seen, 'subscription')} on the first page"
+
+
+def _get(url: str, token: str) -> tuple[int, bytes]:
+    """One GET that follows nothing: the token goes to the configured origin only."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    timeout = urllib3.Timeout(connect=ARM_CONNECT_TIMEOUT_S, read=ARM_READ_TIMEOUT_S)
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or None
+    with urllib3.PoolManager(ca_certs=bundle) as pool:
+        answer = pool.request(
+            "GET",
+            url,
+            headers=headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        try:
+            return answer.status, answer.read(ARM_ANSWER_MAX_BYTES, decode_content=True)
+        finally:
+            answer.close()
+
+
+def _arm_error(what: str, host: str, status: int, body: bytes) -> DependencyError:
+    try:
+        said = msgspec.json.decode(body, type=_ErrorAnswer).error.code
+    except msgspec.DecodeError:
+        said = ""
+    text = f"{host} answered {status} {said[:80]}".rstrip()
+    if status == 401:
+        return Unauthorised(
+            what, text, "the token is refused: check AZURE_CLOUD and the identity's tenant"
+        )
+    if status == 403:
+        return Unauthorised(
+            what, text, "give the identity the role Reader on the subscriptions to collect"
+        )
+    if status == THROTTLED or status >= FIRST_SERVER_ERROR:
+        return Unreachable(what, text, "try again later")
+    return NotThere(what, text, "check AZURE_ARM_ENDPOINT")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

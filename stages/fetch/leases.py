@@ -1,0 +1,280 @@
+"""The lease book: which messages this collector holds, and how far each of their requests is.
+
+Pure: the time is an argument, and nothing here talks to anything. A request goes through::
+
+    working ──► batched ──► sealed ──► committed
+    (execute)   (batch)     (spool)    (Snowflake)
+
+and back to ``working`` with a new attempt number when the process that held it died. Rows of two
+attempts are never added up together, because the second has all of the first's rows again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from pipeline.messages import LeaseRef, Part, PlannedRequest
+
+# Renewed for so long at most; then it is let go, and the queue delivers the message again.
+LEASE_MAX_AGE_S = 24 * 3600.0
+
+# Matches no attempt: the request waits to be handed out.
+NO_ATTEMPT = 0
+
+
+class Stand(IntEnum):
+    """How far a request is."""
+
+    WORKING = 0
+    BATCHED = 1
+    SEALED = 2
+    COMMITTED = 3
+
+
+class Tally:
+    """Rows of one attempt, by batch: a batch that is told twice counts once."""
+
+    __slots__ = ("_expects", "_rows")
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._expects: int | None = None
+
+    def add(self, batch_id: str, part: Part) -> bool:
+        """Count a batch's part; return whether all rows are accounted for."""
+        self._rows[batch_id] = part.rows
+        if part.expects is not None:
+            self._expects = part.expects
+        return self._expects is not None and sum(self._rows.values()) >= self._expects
+
+
+@dataclass(slots=True)
+class RequestState:
+    """One request of a leased message."""
+
+    planned: PlannedRequest
+    worker: str = ""
+    attempt: int = NO_ATTEMPT
+    stand: Stand = Stand.WORKING
+    batch_generation: int = 0
+    sealed: dict[int, Tally] = field(default_factory=dict)
+    committed: dict[int, Tally] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Lease:
+    """A message held by this collector."""
+
+    ref: LeaseRef
+    text: str
+    requests: dict[int, RequestState]
+    received_at_s: float
+    expires_at_s: float
+    pop_receipt: str
+    open_requests: int
+    attempts: int = 0
+    renewing: bool = False
+
+    def current_ref(self, attempt: int) -> LeaseRef:
+        """The reference to send along with work: today's pop receipt and this attempt."""
+        ref = self.ref
+        return LeaseRef(
+            lease_id=ref.lease_id,
+            attempt=attempt,
+            queue=ref.queue,
+            queue_message_id=ref.queue_message_id,
+            pop_receipt=self.pop_receipt,
+            message_id=ref.message_id,
+            correlation_id=ref.correlation_id,
+            enqueued_at_us=ref.enqueued_at_us,
+            dequeue_count=ref.dequeue_count,
+            requests=ref.requests,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Work to hand to one execute process."""
+
+    worker: str
+    lease: LeaseRef
+    requests: list[PlannedRequest]
+
+
+class LeaseBook:
+    """All leases of one ``fetch`` process.
+
+    Args:
+        visibility_timeout_s: length of a lease; it is renewed at half of it.
+        first_id: lease ids count up from here; no other ``fetch`` of this collector uses them.
+    """
+
+    def __init__(self, visibility_timeout_s: float, first_id: int) -> None:
+        self._timeout_s = visibility_timeout_s
+        self.first_id = first_id
+        self._next_id = first_id
+        self._leases: dict[int, Lease] = {}
+        self.working = 0
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(list(self._leases.values()))
+
+    def get(self, lease_id: int) -> Lease | None:
+        """The lease with this id, or None when it is done, lost or another process's."""
+        return self._leases.get(lease_id)
+
+    def new_id(self) -> int:
+        """An id for the next lease."""
+        self._next_id += 1
+        return self._next_id
+
+    def add(self, ref: LeaseRef, text: str, planned: list[PlannedRequest], now_s: float) -> Lease:
+        """Enter a received message."""
+        lease = Lease(
+            ref=ref,
+            text=text,
+            requests={request.index: RequestState(request) for request in planned},
+            received_at_s=now_s,
+            expires_at_s=now_s + self._timeout_s,
+            pop_receipt=ref.pop_receipt,
+            open_requests=len(planned),
+        )
+        self._leases[ref.lease_id] = lease
+        self.working += len(planned)
+        return lease
+
+    def dispatch(self, lease: Lease, worker_of: dict[int, str]) -> list[Dispatch]:
+        """Hand requests out as a new attempt.
+
+        Args:
+            lease: the message.
+            worker_of: execute process by request index; only these are handed out.
+        """
+        lease.attempts += 1
+        attempt = lease.attempts
+        by_worker: dict[str, list[PlannedRequest]] = {}
+        for index, worker in worker_of.items():
+            state = lease.requests[index]
+            if state.stand is not Stand.WORKING:
+                continue  # an earlier attempt turned out whole while this one waited
+            state.worker, state.attempt = worker, attempt
+            by_worker.setdefault(worker, []).append(state.planned)
+        ref = lease.current_ref(attempt)
+        return [Dispatch(worker, ref, requests) for worker, requests in by_worker.items()]
+
+    def reopen(self, lease: Lease, indices: list[int]) -> None:
+        """These requests have to be worked on again; a late word on them counts no more."""
+        for index in indices:
+            state = lease.requests[index]
+            if state.stand is not Stand.WORKING:
+                self.working += 1
+                state.stand = Stand.WORKING
+            state.worker, state.attempt = "", NO_ATTEMPT
+
+    def executed(self, lease_id: int, attempt: int, index: int, batch_generation: int) -> bool:
+        """A request's rows are with ``batch``.
+
+        Returns:
+            False when this attempt is no longer the one that counts.
+        """
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            return False
+        state = lease.requests[index]
+        if state.attempt != attempt:
+            return False
+        if state.stand is Stand.WORKING:
+            self.working -= 1
+            state.stand = Stand.BATCHED
+        state.batch_generation = batch_generation
+        return True
+
+    def sealed(self, batch_id: str, parts: Iterable[Part]) -> None:
+        """A batch with these parts stands in the spool."""
+        for part in parts:
+            lease = self._leases.get(part.lease.lease_id)
+            if lease is None:
+                continue
+            state = lease.requests[part.index]
+            whole = state.sealed.setdefault(part.lease.attempt, Tally()).add(batch_id, part)
+            if whole and state.stand < Stand.SEALED:
+                self._settle(state, Stand.SEALED)
+
+    def receipt(self, batch_id: str, parts: Iterable[Part]) -> list[Lease]:
+        """A batch with these parts is committed.
+
+        Returns:
+            Leases whose last request it completed; they are taken out of the book.
+        """
+        done = []
+        for part in parts:
+            lease = self._leases.get(part.lease.lease_id)
+            if lease is None:
+                continue
+            state = lease.requests[part.index]
+            whole = state.committed.setdefault(part.lease.attempt, Tally()).add(batch_id, part)
+            if not whole or state.stand is Stand.COMMITTED:
+                continue
+            self._settle(state, Stand.COMMITTED)
+            lease.open_requests -= 1
+            if lease.open_requests == 0:
+                done.append(lease)
+                del self._leases[lease.ref.lease_id]
+        return done
+
+    def held_by(self, worker: str) -> dict[int, list[int]]:
+        """Request indices by lease id that this execute process has not finished."""
+        return self._find(lambda s: s.stand is Stand.WORKING and s.worker == worker)
+
+    def unsealed_before(self, batch_generation: int) -> dict[int, list[int]]:
+        """Request indices by lease id whose rows went to an earlier ``batch`` and died with it."""
+        return self._find(
+            lambda s: s.stand is Stand.BATCHED and s.batch_generation < batch_generation
+        )
+
+    def due_renewals(self, now_s: float) -> list[Lease]:
+        """Leases past half of their life; each is marked as being renewed."""
+        due = []
+        for lease in self._leases.values():
+            if not lease.renewing and lease.expires_at_s - now_s <= self._timeout_s / 2:
+                lease.renewing = True
+                due.append(lease)
+        return due
+
+    def renewed(self, lease_id: int, pop_receipt: str, now_s: float) -> None:
+        """A renewal went through; the old pop receipt is void."""
+        if (lease := self._leases.get(lease_id)) is not None:
+            lease.pop_receipt = pop_receipt
+            lease.expires_at_s = now_s + self._timeout_s
+            lease.renewing = False
+
+    def not_renewed(self, lease_id: int) -> None:
+        """A renewal failed for now and may be tried again."""
+        if (lease := self._leases.get(lease_id)) is not None:
+            lease.renewing = False
+
+    def drop(self, lease_id: int) -> Lease | None:
+        """Take a lease out: lost, expired or released. Its rows are harmless; MERGE finds them."""
+        lease = self._leases.pop(lease_id, None)
+        if lease is not None:
+            self.working -= sum(s.stand is Stand.WORKING for s in lease.requests.values())
+        return lease
+
+    def _settle(self, state: RequestState, stand: Stand) -> None:
+        if state.stand is Stand.WORKING:
+            self.working -= 1
+        state.stand = stand
+
+    def _find(self, wanted: object) -> dict[int, list[int]]:
+        assert callable(wanted)
+        found = {}
+        for lease_id, lease in self._leases.items():
+            indices = [index for index, state in lease.requests.items() if wanted(state)]
+            if indices:
+                found[lease_id] = indices
+        return found

@@ -1,0 +1,46 @@
+"""Receipts for messages that a ``fetch`` before this one had leased.
+
+What was in flight when it died is still loaded, and each receipt carries the message's pop receipt.
+Once all requests of such a message are committed it can be deleted; where receipts went to the dead
+process, the message comes again and MERGE finds its rows there. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from pipeline.messages import LeaseRef, Part
+from stages.fetch.leases import Tally
+
+# Messages whose receipts are being added up; the oldest is given up first, and comes again.
+MAX_ORPHANS = 20_000
+
+
+class Orphans:
+    """Adds up receipts of leases that this process does not hold."""
+
+    def __init__(self) -> None:
+        self._tallies: OrderedDict[int, dict[tuple[int, int], Tally]] = OrderedDict()
+        self._committed: dict[int, set[int]] = {}
+
+    def receipt(self, batch_id: str, parts: Iterable[Part]) -> list[LeaseRef]:
+        """Take in a committed batch's parts; return the messages that are complete with it."""
+        done = []
+        for part in parts:
+            lease_id = part.lease.lease_id
+            tallies = self._tallies.setdefault(lease_id, {})
+            key = (part.index, part.lease.attempt)
+            if tallies.setdefault(key, Tally()).add(batch_id, part):
+                committed = self._committed.setdefault(lease_id, set())
+                committed.add(part.index)
+                if len(committed) == part.lease.requests:
+                    done.append(part.lease)
+                    self._forget(lease_id)
+        while len(self._tallies) > MAX_ORPHANS:
+            self._forget(next(iter(self._tallies)))
+        return done
+
+    def _forget(self, lease_id: int) -> None:
+        self._tallies.pop(lease_id, None)
+        self._committed.pop(lease_id, None)

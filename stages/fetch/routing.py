@@ -1,0 +1,44 @@
+"""Which execute process gets a request: always the same one for a subscription.
+
+Azure counts calls by subscription, so a scope that lives in one process needs no shared state. A
+subscription seen for the first time goes to the process with the least to do. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+# Subscriptions remembered; the one not used for longest is forgotten, its bucket relearned.
+MAX_SUBSCRIPTIONS = 100_000
+
+
+class Router:
+    """Sticky routing of subscriptions to execute processes.
+
+    Args:
+        workers: names of the execute processes.
+    """
+
+    def __init__(self, workers: list[str]) -> None:
+        self._outstanding = dict.fromkeys(workers, 0)
+        self._home: OrderedDict[str, str] = OrderedDict()
+
+    def route(self, subscription_id: str) -> str:
+        """The process for a request of this subscription ("" for tenant-level requests)."""
+        worker = self._home.get(subscription_id)
+        if worker is None:
+            worker = min(self._outstanding, key=self._outstanding.__getitem__)
+            self._home[subscription_id] = worker
+            if len(self._home) > MAX_SUBSCRIPTIONS:
+                self._home.popitem(last=False)
+        else:
+            self._home.move_to_end(subscription_id)
+        return worker
+
+    def handed(self, worker: str, requests: int) -> None:
+        """Count requests handed to a process, or, negative, taken off it."""
+        self._outstanding[worker] = max(0, self._outstanding[worker] + requests)
+
+    def reset(self, worker: str) -> None:
+        """The process was replaced and has nothing to do yet."""
+        self._outstanding[worker] = 0

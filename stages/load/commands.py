@@ -1,0 +1,52 @@
+"""``azure-collector init-snowflake`` and ``azure-collector test-snowflake``."""
+
+from __future__ import annotations
+
+from pipeline.config import Config
+from pipeline.errors import EXIT_DEPENDENCY, EXIT_DONE
+from stages.load import schema
+from stages.load.checks import run_checks
+from stages.load.session import connect
+
+
+def init_snowflake(config: Config, print_only: bool = False) -> int:
+    """Create the tables and the view that are missing.
+
+    Args:
+        config: the SNOWFLAKE settings; with ``print_only`` not even these are needed.
+        print_only: show the SQL and connect to nothing.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ConfigError: a setting is missing.
+        DependencyError: Snowflake cannot be reached or refuses.
+    """
+    if print_only:
+        if config.snowflake_database and config.snowflake_schema:
+            print(f"USE SCHEMA {config.snowflake_database}.{config.snowflake_schema};\n")
+        print(schema.schema_sql(), end="")
+        return EXIT_DONE
+    with connect(config) as session:
+        absent = schema.missing(session)
+        schema.apply(session)
+    for name in schema.OBJECTS:
+        print(f"{name:<17} {'created' if name in absent else 'was there'}")
+    return EXIT_DONE
+
+
+def test_snowflake(config: Config) -> int:
+    """Try all that a load needs and print each step.
+
+    Returns:
+        Exit code: 0 if every step passes, else 3.
+
+    Raises:
+        ConfigError: a setting is missing.
+    """
+    passed = True
+    for check in run_checks(config):
+        print(check.line(), flush=True)
+        passed = passed and check.ok
+    return EXIT_DONE if passed else EXIT_DEPENDENCY

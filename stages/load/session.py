@@ -1,0 +1,142 @@
+"""A session with Snowflake: opened with bounded waits, its errors told apart."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+import snowflake.connector
+
+import pipeline
+from pipeline.config import Config
+from stages.load import failures
+from stages.load.credentials import login_arguments
+from stages.load.reach import reach
+
+# No login is tried again after this; one attempt takes LOGIN_SOCKET_LIMIT_S at most.
+LOGIN_LIMIT_S = 10
+LOGIN_SOCKET_LIMIT_S = 15
+# Snowflake answers a long statement with "in progress" after 45 s: less would cut statements off.
+STATEMENT_SOCKET_LIMIT_S = 60
+# How long the connector repeats a request that fails on the way. It has no end by default.
+NETWORK_LIMIT_S = 60
+# The longest a statement may run, and wait for a lock, in Snowflake itself (there 2 days and 12 h).
+STATEMENT_LIMIT_S = 1800
+LOCK_LIMIT_S = 600
+
+QUERY_TAG = "azure-collector"
+
+# Its warnings say again what its exceptions say, on standard error and without our ids.
+logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
+
+
+class Session:
+    """One open session. Not for more than one thread.
+
+    Args:
+        connection: the connector's connection, logged in.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run one statement and fetch all it answers.
+
+        Raises:
+            Unreachable: the way, the session or the turn was lost; try again on a new session.
+            Unauthorised, NotThere, DependencyError: it was refused.
+        """
+        return self.table(sql)[1]
+
+    def table(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run one statement; return column names and rows. Raises as :meth:`run`."""
+        try:
+            with self.connection.cursor() as cursor:
+                rows = list(cursor.execute(sql).fetchall())
+                return [column.name for column in cursor.description], rows
+        except Exception as error:
+            if not failures.is_connector_error(error):
+                raise
+            raise failures.statement_error(error) from error
+
+    def value(self, sql: str) -> Any:
+        """The first column of the first row."""
+        return self.run(sql)[0][0]
+
+    def close(self) -> None:
+        """End the session; what it has not committed is rolled back. Never fails."""
+        # The server ends a session it hears nothing of anyway.
+        with contextlib.suppress(Exception):
+            self.connection.close(retry=False)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def connect(config: Config) -> Session:
+    """Log in to Snowflake.
+
+    Returns:
+        A session in autocommit mode. A database, schema or warehouse that does not exist is no
+        error of the login: it shows at the first statement that needs it.
+
+    Raises:
+        ConfigError: a setting is missing or the private key cannot be read.
+        Unreachable: no answer.
+        NotThere: no such host or account.
+        Unauthorised: the identity, its role or this host's address is refused.
+    """
+    arguments = _arguments(config)
+    reach(config)
+    try:
+        connection = snowflake.connector.connect(**arguments)
+    except Exception as error:
+        if not failures.is_connector_error(error):
+            raise
+        raise failures.login_error(error) from error
+    connection.telemetry_enabled = False
+    # The login's limit is shorter than a statement's, and the connector has one setting for both.
+    connection._socket_timeout = STATEMENT_SOCKET_LIMIT_S
+    return Session(connection)
+
+
+def _arguments(config: Config) -> dict[str, Any]:
+    wanted = {
+        "user": config.snowflake_user,
+        "role": config.snowflake_role,
+        "warehouse": config.snowflake_warehouse,
+        "database": config.required("snowflake_database"),
+        "schema": config.required("snowflake_schema"),
+        "host": config.snowflake_host,
+        "port": config.snowflake_port,
+        "protocol": config.snowflake_protocol,
+    }
+    return {
+        **{name: value for name, value in wanted.items() if value is not None},
+        **login_arguments(config),
+        "account": config.required("snowflake_account"),
+        "application": "azure_collector",
+        "autocommit": True,
+        "login_timeout": LOGIN_LIMIT_S,
+        "socket_timeout": LOGIN_SOCKET_LIMIT_S,
+        "network_timeout": NETWORK_LIMIT_S,
+        "client_session_keep_alive": False,
+        # Else each login asks three clouds' metadata services where it runs, for telemetry.
+        "platform_detection_timeout_seconds": 0.0,
+        "log_imported_packages_in_telemetry": False,
+        "session_parameters": {
+            "QUERY_TAG": f"{QUERY_TAG}/{pipeline.__version__}",
+            "CLIENT_TELEMETRY_ENABLED": False,
+            # Times are staged without a zone's name; the session's would be taken for it.
+            "TIMEZONE": "UTC",
+            "STATEMENT_TIMEOUT_IN_SECONDS": STATEMENT_LIMIT_S,
+            "LOCK_TIMEOUT": LOCK_LIMIT_S,
+            # A statement whose client is gone ends by itself instead of holding the table.
+            "ABORT_DETACHED_QUERY": True,
+        },
+    }

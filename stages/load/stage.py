@@ -1,0 +1,166 @@
+"""The load process: takes sealed batches from the spool, commits them, sends the receipts.
+
+The spool's folder is the truth; a word from ``batch`` only says that it is worth a look. A batch is
+removed after its receipt is with the kernel: whatever dies in between, it is loaded again, and
+MERGE finds it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import ClassVar
+
+import pyarrow as pa
+
+from pipeline.config import Config
+from pipeline.errors import DependencyError
+from pipeline.logs import log
+from pipeline.messages import AnyLink, Begin, Drain, Receipt, Sealed, SpoolFound
+from pipeline.spool import Spool
+from pipeline.stage import Stage
+from stages.load.join import join_plan
+from stages.load.loader import Loaded, Loader
+
+# A failed load is tried again after this, doubling, with jitter.
+RETRY_FIRST_S = 0.5
+RETRY_MAX_S = 30.0
+
+
+class Load(Stage):
+    """Stage ``load``."""
+
+    START_TIMEOUT_S: ClassVar[float] = 28.0
+
+    def __init__(self, name: str, config: Config) -> None:
+        super().__init__(name, config)
+        self._spool = Spool(config.spool_dir)
+        self._loader = Loader(config)
+        # One thread: the connector's session belongs to it.
+        self._thread = ThreadPoolExecutor(1, "load")
+        self._waiting: dict[str, int] = self._spool.list()
+        self._news = asyncio.Event()
+        self._loading = False
+        self._failures = 0
+        self._last_load_s = 0.0
+
+    async def start(self) -> None:
+        """Connect, and see that the tables are there."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open)
+
+    async def on_begin(self, begin: Begin) -> None:
+        """Load what an earlier process left, then what comes."""
+        if self._waiting:
+            log.bind(action="spool_found", batches=len(self._waiting)).info(
+                "{} batches were waiting in the spool", len(self._waiting)
+            )
+            self._news.set()
+        self.spawn(self._load_for_ever())
+
+    async def on_peer(self, peer: str, generation: int) -> None:
+        """A new ``fetch`` has to know how full the spool is."""
+        if peer == "fetch":
+            await self.send(peer, SpoolFound(self._waiting))
+
+    async def on_message(self, peer: str, message: AnyLink) -> None:
+        """A batch was sealed."""
+        if isinstance(message, Sealed):
+            self._waiting[message.batch_id] = message.size_bytes
+            self._news.set()
+
+    async def drain(self, request: Drain) -> None:
+        """Load everything that waits."""
+        while self._waiting or self._loading:
+            await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        """End the session, if no load holds it."""
+        if not self._loading:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.close)
+
+    def idle(self) -> bool:
+        """Nothing waits and nothing is being loaded."""
+        return not self._waiting and not self._loading
+
+    def gauges(self) -> dict[str, float]:
+        """Batches that wait, seconds of the last load, failures in a row."""
+        return {
+            "batches_waiting": float(len(self._waiting)),
+            "last_load_s": self._last_load_s,
+            "load_failures": float(self._failures),
+        }
+
+    async def _load_for_ever(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                plan = join_plan(self._waiting, self.config.batch_bytes)
+                self._loading = True
+                try:
+                    await self._load(plan)
+                    self._failures = 0
+                except DependencyError as error:
+                    await self._wait_after(error)
+                finally:
+                    self._loading = False
+            self.beat()
+
+    async def _load(self, plan: list[str]) -> None:
+        started_s = time.monotonic()
+        receipts, loaded = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._load_batches, plan
+        )
+        self._last_load_s = time.monotonic() - started_s
+        for receipt in receipts:
+            await self.send("fetch", receipt)
+            self._spool.remove(receipt.batch_id)
+        for batch_id in plan:
+            self._waiting.pop(batch_id, None)
+        if loaded is None:
+            return
+        self.counters["loads"] += 1
+        self.counters["batches_loaded"] += len(receipts)
+        self.counters["rows_loaded"] += loaded.resources
+        self.counters["requests_loaded"] += loaded.requests
+        log.bind(
+            action="loaded",
+            batches=[receipt.batch_id for receipt in receipts],
+            resources=loaded.resources,
+            requests=loaded.requests,
+            seconds=round(self._last_load_s, 3),
+        ).info("loaded {} resources, {} requests", loaded.resources, loaded.requests)
+
+    def _load_batches(self, plan: list[str]) -> tuple[list[Receipt], Loaded | None]:
+        """Load these batches together, in the connector's thread."""
+        with ExitStack() as stack:
+            batches = []
+            for batch_id in plan:
+                try:
+                    batches.append(stack.enter_context(self._spool.open(batch_id)))
+                except FileNotFoundError:
+                    continue  # loaded already; only its word came late
+                except (pa.ArrowInvalid, OSError, ValueError, IndexError) as error:
+                    where = self._spool.set_aside(batch_id)
+                    log.bind(action="batch_damaged", batch_id=batch_id).opt(exception=error).error(
+                        "a sealed batch cannot be read; it stands at {}", where
+                    )
+            if not batches:
+                return [], None
+            loaded = self._loader.load(batches)
+            return [
+                Receipt(b.batch_id, b.resources.num_rows, b.requests.num_rows, b.parts)
+                for b in batches
+            ], loaded
+
+    async def _wait_after(self, error: DependencyError) -> None:
+        self._failures += 1
+        wait_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** (self._failures - 1))
+        wait_s *= random.uniform(0.5, 1.0)
+        log.bind(action="load_failed", failures=self._failures).warning(
+            "a load failed and is tried again in {:.1f} s: {}", wait_s, error
+        )
+        await asyncio.sleep(wait_s)
