@@ -92,6 +92,9 @@ class Setting:
             return f"{number}{unit} from {self.least:.15g} to {self.most:.15g}"
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
+        if self.kind == "text":
+            said = self.meaning.replace("`", "")
+            return said if not self.secret or self.opens_vault else f"{said}, or kv:SECRET-NAME"
         return _TAKES[self.kind]
 
     def parse(self, text: str) -> Value:
@@ -106,7 +109,6 @@ class Setting:
 # ── kinds ────────────────────────────────────────────────────────────────────────────────────────
 
 _TAKES = {
-    "text": "one line of text",
     "flag": "true or false",
     "path": "a path",
     "url": "an https:// address (http:// only to this machine) without user, query or fragment",
@@ -124,7 +126,7 @@ _TAKES = {
 def _text(setting: Setting, text: str) -> str:
     # A key is several lines by nature; nothing else is.
     if not setting.secret and not text.isprintable():
-        raise ValueError(setting.takes())
+        raise ValueError(f"one line of printable text: {setting.takes()}")
     return text
 
 

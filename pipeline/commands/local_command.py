@@ -28,7 +28,7 @@ SHOWN_TYPES = 25
 
 QUERY = """\
 SELECT NAME, LOCATION, BODY:properties.hardwareProfile.vmSize::VARCHAR AS VM_SIZE \
-FROM RESOURCES_LATEST WHERE RESOURCE_TYPE = 'Microsoft.Compute/virtualMachines' LIMIT 5"""
+FROM RESOURCES_LATEST WHERE RESOURCE_TYPE ILIKE 'Microsoft.Compute/virtualMachines' LIMIT 5"""
 
 
 def run_local(overrides: Mapping[str, str], env_file: Path, *, until_empty: bool) -> int:
@@ -109,8 +109,9 @@ def _subscriptions(config: Config) -> list[str]:
 def _show_collected(config: Config, console: Console) -> None:
     with resolve(COMMANDS["connect_snowflake"])(config) as session:
         rows = session.run(
-            "SELECT RESOURCE_TYPE, COUNT(*), COUNT(DISTINCT RESOURCE_ID) FROM RESOURCES"
-            " GROUP BY 1 ORDER BY 3 DESC, 1"
+            # Azure's services do not agree on upper and lower case in types and ids.
+            "SELECT LOWER(RESOURCE_TYPE), COUNT(*), COUNT(DISTINCT LOWER(RESOURCE_ID))"
+            " FROM RESOURCES GROUP BY 1 ORDER BY 3 DESC, 1"
         )
         sizes = session.run(QUERY)
     table = Table(title="In RESOURCES now", title_justify="left")

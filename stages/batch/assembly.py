@@ -25,7 +25,10 @@ Key = tuple[int, int, int]
 
 class _Held:
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(folder))
+        # Open for as long as the rows are held; close() closes it.
+        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115
+            MEMORY_BYTES, dir=str(folder)
+        )
         self._sizes: list[int] = []
 
     def add(self, rows: Rows) -> None:

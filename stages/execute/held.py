@@ -63,7 +63,10 @@ class HeldRows:
 
     def _put_frame(self) -> None:
         if self._file is None:
-            self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(self._folder))
+            # Open for as long as the rows are held; close() closes it.
+            self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115
+                MEMORY_BYTES, dir=str(self._folder)
+            )
         data = frame([Rows(self._lease, self._request, self._rows, None)])
         self._file.write(data)
         self._sizes.append(len(data))

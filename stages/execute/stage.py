@@ -266,11 +266,14 @@ class Execute(Stage):
         """End requests whose time is over while they wait."""
         while True:
             await asyncio.sleep(TIMEOUT_TICK_S)
-            now_s = time.monotonic()
-            late = [run for run in self._awaiting_token if run.out_of_time(now_s)]
+
+            def out_of_time(run: RequestRun, now_s: float = time.monotonic()) -> bool:
+                return run.out_of_time(now_s)
+
+            late = [run for run in self._awaiting_token if out_of_time(run)]
             for run in late:
                 self._awaiting_token.remove(run)
-            late += self._scheduler.remove(lambda run: run.out_of_time(now_s))
+            late += self._scheduler.remove(out_of_time)
             for run in late:
                 text = f"no outcome within {self._limits.request_timeout_s:.0f} s"
                 self._finish(run, run.give_up("failed", "RequestTimeout", text, _now_us()))

@@ -48,7 +48,7 @@ FIRST_SERVER_ERROR = 500
 
 def test_connection(
     config: Config,
-    show: Callable[[str], None] = print,  # noqa: PT028 - not a test, whatever its name
+    show: Callable[[str], None] = print,
 ) -> int:
     """Try everything the collector needs but Snowflake, and show each result with its time.
 

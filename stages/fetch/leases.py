@@ -11,7 +11,7 @@ attempts are never added up together, because the second has all of the first's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -106,6 +106,10 @@ class Dispatch:
 class LeaseBook:
     """All leases of one ``fetch`` process.
 
+    Attributes:
+        working: requests that ``batch`` does not have yet.
+        text_bytes: characters of all messages held.
+
     Args:
         visibility_timeout_s: length of a lease; it is renewed at half of it.
         first_id: lease ids count up from here; no other ``fetch`` of this collector uses them.
@@ -117,6 +121,7 @@ class LeaseBook:
         self._next_id = first_id
         self._leases: dict[int, Lease] = {}
         self.working = 0
+        self.text_bytes = 0
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -146,6 +151,7 @@ class LeaseBook:
         )
         self._leases[ref.lease_id] = lease
         self.working += len(planned)
+        self.text_bytes += len(text)
         return lease
 
     def dispatch(self, lease: Lease, worker_of: dict[int, str]) -> list[Dispatch]:
@@ -224,7 +230,7 @@ class LeaseBook:
             lease.open_requests -= 1
             if lease.open_requests == 0:
                 done.append(lease)
-                del self._leases[lease.ref.lease_id]
+                self.drop(lease.ref.lease_id)
         return done
 
     def held_by(self, worker: str) -> dict[int, list[int]]:
@@ -262,6 +268,7 @@ class LeaseBook:
         """Take a lease out: lost, expired or released. Its rows are harmless; MERGE finds them."""
         lease = self._leases.pop(lease_id, None)
         if lease is not None:
+            self.text_bytes -= len(lease.text)
             self.working -= sum(s.stand is Stand.WORKING for s in lease.requests.values())
         return lease
 
@@ -270,8 +277,7 @@ class LeaseBook:
             self.working -= 1
         state.stand = stand
 
-    def _find(self, wanted: object) -> dict[int, list[int]]:
-        assert callable(wanted)
+    def _find(self, wanted: Callable[[RequestState], bool]) -> dict[int, list[int]]:
         found = {}
         for lease_id, lease in self._leases.items():
             indices = [index for index, state in lease.requests.items() if wanted(state)]

@@ -185,7 +185,7 @@ def _leased(client: QueueClient, call: Callable[[QueueClient], T]) -> T:
         return call(client)
     except HttpResponseError as error:
         if getattr(error, "error_code", None) in LEASE_LOST_CODES:
-            raise LeaseLost(str(error.error_code)) from error
+            raise LeaseLost(str(getattr(error, "error_code", ""))) from error
         raise queue_error(error, client.queue_name) from error
     except AzureError as error:
         raise queue_error(error, client.queue_name) from error

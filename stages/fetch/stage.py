@@ -31,10 +31,10 @@ from pipeline.messages import (
     Work,
 )
 from pipeline.stage import Stage
-from stages.fetch.leases import LEASE_MAX_AGE_S, Lease, LeaseBook
+from stages.fetch.leases import Lease, LeaseBook
 from stages.fetch.orphans import Orphans
-from stages.fetch.poison import envelope
-from stages.fetch.queue_io import LeaseLost, QueueIo, Received
+from stages.fetch.queue_io import QueueIo, Received
+from stages.fetch.returns import Returns
 from stages.fetch.routing import Router
 from stages.fetch.tokens import TokenKeeper
 
@@ -45,13 +45,10 @@ MAX_HELD_BYTES = 64 * 1024 * 1024
 # An empty queue is asked again after a pause that doubles: each question costs money.
 EMPTY_PAUSE_MIN_S = 0.1
 EMPTY_PAUSE_MAX_S = 2.0
+# The longest such pause with --until-empty, which waits for the last answer.
+LAST_PAUSE_MAX_S = 0.2
 # How often paused receiving looks whether there is room again.
 ROOM_PAUSE_S = 0.02
-# How often the books are looked through for renewals.
-RENEWAL_TICK_S = 1.0
-# Failed deletes and poison writes are tried again after this, doubling.
-RETRY_FIRST_S = 0.5
-RETRY_MAX_S = 30.0
 # Empty answers in a row, from all queues, before the queue counts as empty.
 EMPTY_ROUNDS = 2
 
@@ -69,13 +66,13 @@ class Fetch(Stage):
         self._router = Router(workers)
         self._orphans = Orphans()
         self._io = QueueIo(config)
+        self._returns = Returns(self._io, self._book, self.counters, config.visibility_timeout)
         self._tokens = TokenKeeper(config, self._publish_token)
         # Requests leased and not handed out yet, in order of arrival: lease id, request indices.
         self._backlog: deque[tuple[int, list[int]]] = deque()
         self._backlog_requests = 0
         self._spool: dict[str, int] = {}
-        self._held_bytes = 0
-        self._under_way = 0  # queue operations that must not be cut off
+        self._receives_under_way = 0
         self._empty_rounds = 0
         self._receiving = False
         self._until_empty = False
@@ -94,7 +91,7 @@ class Fetch(Stage):
         if self._tokens.current is not None:
             await self._publish_token(self._tokens.current)
         self.spawn(self._tokens.keep())
-        self.spawn(self._renew_leases())
+        self.spawn(self._returns.renew_for_ever())
         self.spawn(self._pump())
         for _ in range(RECEIVERS):
             self.spawn(self._receive())
@@ -129,11 +126,11 @@ class Fetch(Stage):
         """Stop receiving; at the end delete what is done and release what is not."""
         self._receiving = False
         if not request.last:
-            while self._under_way:
+            while self._receives_under_way:
                 await asyncio.sleep(ROOM_PAUSE_S)
             return
-        await asyncio.gather(*(self._release(lease) for lease in self._book))
-        while self._under_way:
+        await asyncio.gather(*(self._returns.release(lease) for lease in self._book))
+        while self._returns.under_way:
             await asyncio.sleep(ROOM_PAUSE_S)
 
     async def close(self) -> None:
@@ -145,7 +142,8 @@ class Fetch(Stage):
         return (
             self._receiving
             and not len(self._book)
-            and not self._under_way
+            and not self._receives_under_way
+            and not self._returns.under_way
             and self._empty_rounds >= EMPTY_ROUNDS
         )
 
@@ -166,24 +164,26 @@ class Fetch(Stage):
             if not self._receiving or not self._room():
                 await asyncio.sleep(ROOM_PAUSE_S)
                 continue
-            self._under_way += 1
+            self._receives_under_way += 1
             try:
-                received = await self._receive_round()
+                received: int | None = await self._receive_round()
                 pause_s = EMPTY_PAUSE_MIN_S
             except DependencyError as error:
                 log.bind(action="receive_failed").warning("cannot receive: {}", error)
-                received = 0
+                received = None
             finally:
-                self._under_way -= 1
+                self._receives_under_way -= 1
             if received:
                 self._empty_rounds = 0
                 continue
-            self._empty_rounds += 1
-            self._flush_if_last()
+            if received == 0:
+                self._empty_rounds += 1
+                self._flush_if_last()
             if self.idle():
                 self.beat()
             await asyncio.sleep(pause_s)
-            pause_s = min(EMPTY_PAUSE_MAX_S, pause_s * 2)
+            longest_s = LAST_PAUSE_MAX_S if self._until_empty else EMPTY_PAUSE_MAX_S
+            pause_s = min(longest_s, pause_s * 2)
 
     async def _receive_round(self) -> int:
         """Ask the queues in falling priority; stop at the first that has something."""
@@ -201,7 +201,7 @@ class Fetch(Stage):
         return (
             not self._backlog
             and self._book.working < self.config.max_in_flight
-            and self._held_bytes < MAX_HELD_BYTES
+            and self._book.text_bytes < MAX_HELD_BYTES
             and sum(self._spool.values()) < self.config.spool_bytes
         )
 
@@ -218,7 +218,7 @@ class Fetch(Stage):
                 )
         except BadMessage as error:
             message_id = parsed.message_id if parsed is not None else None
-            self.spawn(self._poison(queue, message, message_id, error))
+            self.spawn(self._returns.poison(queue, message, message_id, error))
             return
         if parsed.unknown_fields:
             log.bind(action="unknown_fields", message_id=parsed.message_id or message.id).debug(
@@ -237,38 +237,7 @@ class Fetch(Stage):
             requests=len(parsed.requests),
         )
         lease = self._book.add(ref, text, parsed.requests, asked_s)
-        self._held_bytes += len(text)
         self._enqueue(lease, list(lease.requests))
-
-    async def _poison(
-        self, queue: str, message: Received, message_id: str | None, error: BadMessage
-    ) -> None:
-        """Into the poison queue first, out of its own queue second."""
-        self._under_way += 1
-        try:
-            text = envelope(
-                reason=error.reason,
-                detail=error.detail,
-                queue=queue,
-                queue_message_id=message.id,
-                message_id=message_id,
-                dequeue_count=message.dequeue_count,
-                inserted_at=message.inserted_at,
-                text=message.text,
-            )
-            await self._io.poison(queue, text)
-            self.counters["messages_poisoned"] += 1
-            log.bind(
-                action="poisoned", message_id=message_id or message.id, reason=error.reason
-            ).warning("a message went to the poison queue: {}", error)
-            await self._io.delete(queue, message.id, message.pop_receipt)
-        except (DependencyError, LeaseLost) as failed:
-            # It stays in its queue and is looked at again when its lease runs out.
-            log.bind(action="poison_failed", message_id=message_id or message.id).warning(
-                "could not finish moving a message to the poison queue: {}", failed
-            )
-        finally:
-            self._under_way -= 1
 
     # ── to execute ───────────────────────────────────────────────────────────────────────────
 
@@ -281,7 +250,7 @@ class Fetch(Stage):
         """Hand out the backlog as far as MAX_IN_FLIGHT allows."""
         while True:
             self._pump_wanted.clear()
-            while self._backlog:
+            while self._backlog and self._receiving:
                 room = self.config.max_in_flight - (self._book.working - self._backlog_requests)
                 if room <= 0:
                     break
@@ -331,7 +300,8 @@ class Fetch(Stage):
 
     def _flush_if_last(self) -> None:
         """With --until-empty nothing more may come: then no batch waits for company."""
-        if self._until_empty and self._empty_rounds and len(self._book) and not self._book.working:
+        empty = self._until_empty and self._empty_rounds >= EMPTY_ROUNDS
+        if empty and len(self._book) and not self._book.working:
             self.spawn(self.send("batch", Flush()))
 
     async def _publish_token(self, token: Token | NoToken) -> None:
@@ -345,83 +315,13 @@ class Fetch(Stage):
         self._spool.pop(receipt.batch_id, None)
         own = [p for p in receipt.parts if self._book.get(p.lease.lease_id) is not None]
         for lease in self._book.receipt(receipt.batch_id, own):
-            self._held_bytes -= len(lease.text)
             self.spawn(self._delete(lease.ref, lease))
         foreign = [p for p in receipt.parts if p.lease.lease_id < self._book.first_id]
         for ref in self._orphans.receipt(receipt.batch_id, foreign):
             self.spawn(self._delete(ref, None))
 
     async def _delete(self, ref: LeaseRef, lease: Lease | None) -> None:
-        """Delete a message whose every row is committed; try again until its lease ends."""
-        self._under_way += 1
-        wait_s = RETRY_FIRST_S
-        try:
-            while True:
-                try:
-                    pop_receipt = lease.pop_receipt if lease is not None else ref.pop_receipt
-                    await self._io.delete(ref.queue, ref.queue_message_id, pop_receipt)
-                    self.counters["messages_done"] += 1
-                    return
-                except DependencyError as error:
-                    if lease is None or time.monotonic() + wait_s > lease.expires_at_s:
-                        log.bind(action="delete_failed", message_id=ref.message_id).warning(
-                            "a finished message could not be deleted and will come again: {}", error
-                        )
-                        return
-                    await asyncio.sleep(wait_s)
-                    wait_s = min(RETRY_MAX_S, wait_s * 2)
-        except LeaseLost:
-            self.counters["leases_lost"] += 1
-            log.bind(action="lease_lost", message_id=ref.message_id).info(
-                "a finished message is someone else's now; it will be found loaded"
-            )
-        finally:
-            self._under_way -= 1
-            if self.idle():
-                self.beat()
-
-    async def _renew_leases(self) -> None:
-        while True:
-            now_s = time.monotonic()
-            for lease in self._book.due_renewals(now_s):
-                if now_s - lease.received_at_s > LEASE_MAX_AGE_S:
-                    self._drop(lease, "held for too long")
-                else:
-                    self.spawn(self._renew(lease))
-            await asyncio.sleep(min(RENEWAL_TICK_S, self.config.visibility_timeout / 10))
-
-    async def _renew(self, lease: Lease) -> None:
-        ref = lease.ref
-        try:
-            receipt, asked_s = await self._io.renew(
-                ref.queue, ref.queue_message_id, lease.pop_receipt
-            )
-            lease.pop_receipt = receipt
-            self._book.renewed(ref.lease_id, receipt, asked_s)
-        except LeaseLost as error:
-            self._drop(lease, str(error))
-        except DependencyError as error:
-            self._book.not_renewed(ref.lease_id)
-            log.bind(action="renew_failed", message_id=ref.message_id).warning(
-                "a lease could not be renewed; trying again: {}", error
-            )
-
-    def _drop(self, lease: Lease, why: str) -> None:
-        if self._book.drop(lease.ref.lease_id) is not None:
-            self._held_bytes -= len(lease.text)
-            self.counters["leases_lost"] += 1
-            log.bind(action="lease_lost", message_id=lease.ref.message_id).info(
-                "lease lost ({}); its rows merge", why
-            )
-
-    async def _release(self, lease: Lease) -> None:
-        ref = lease.ref
-        self._book.drop(ref.lease_id)
-        self._held_bytes -= len(lease.text)
-        try:
-            await self._io.release(ref.queue, ref.queue_message_id, lease.pop_receipt, 0)
-            self.counters["messages_released"] += 1
-        except (DependencyError, LeaseLost) as error:
-            log.bind(action="release_failed", message_id=ref.message_id).debug(
-                "not released; it comes back when its lease ends: {}", error
-            )
+        await self._returns.delete(ref, lease)
+        if not len(self._book):
+            # Only a queue that was asked after the last message was done counts as empty.
+            self._empty_rounds = 0

@@ -1,0 +1,99 @@
+"""What a simulator can be told: at its start, and while it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Positive = Annotated[int, Meta(ge=1, le=1_000_000)]
+Seconds = Annotated[float, Meta(ge=0, le=3600)]
+
+# The longest a simulated answer is delayed, so that a typing error cannot park a test for a day.
+LATENCY_MAX_MS = 600_000
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the simulator is set up.
+
+    Attributes:
+        port: 0 takes any free one.
+        subscriptions: how many the tenant has.
+        vms: virtual machines in each subscription; the other types grow with them.
+        groups: resource groups in each subscription.
+        seed: another seed is another tenant with other ids.
+        buckets: whether requests are throttled.
+        bucket_size: reads that a full bucket holds.
+        bucket_refill: reads a second that come back.
+        write_size: the same for POST, PUT, PATCH and DELETE.
+        write_refill: the same for POST, PUT, PATCH and DELETE.
+        graph_quota: Resource Graph queries in a window of ``graph_window_s``.
+        graph_window_s: length of that window, seconds.
+        latency_ms: milliseconds that each answer waits.
+        page_size: rows a page of a list.
+        graph_page_size: rows a page of Resource Graph at most.
+        token: the only bearer token that is accepted; ``None`` accepts any.
+        gzip: compress when the client takes it.
+        certfile: PEM certificate chain; with ``keyfile`` the simulator speaks TLS.
+        keyfile: PEM key.
+        max_connections: more are answered 503 and closed.
+        idle_timeout_s: a connection that neither sends nor waits this long is closed.
+        cache_mb: megabytes of answers that are kept ready; a benchmark wants all of its own kept.
+        log_requests: how many of the last requests are kept for ``/_simulator/stats``; 0 is none.
+    """
+
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    subscriptions: Annotated[int, Meta(ge=1, le=100_000)] = 3
+    vms: Annotated[int, Meta(ge=0, le=100_000)] = 100
+    groups: Annotated[int, Meta(ge=1, le=980)] = 5
+    seed: str = "simulator"
+    buckets: bool = True
+    bucket_size: Positive = 250
+    bucket_refill: Annotated[float, Meta(gt=0, le=1_000_000)] = 25.0
+    write_size: Positive = 200
+    write_refill: Annotated[float, Meta(gt=0, le=1_000_000)] = 10.0
+    graph_quota: Positive = 15
+    graph_window_s: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    latency_ms: Annotated[float, Meta(ge=0, le=LATENCY_MAX_MS)] = 0.0
+    page_size: Annotated[int, Meta(ge=1, le=5000)] = 100
+    graph_page_size: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    token: str | None = None
+    gzip: bool = False
+    certfile: str | None = None
+    keyfile: str | None = None
+    max_connections: Positive = 10_000
+    idle_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 120.0
+    cache_mb: Annotated[int, Meta(ge=0, le=65_536)] = 64
+    log_requests: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
+class SettingsChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What ``PUT /_simulator/settings`` may change; what is left out stays.
+
+    ``tokens`` is the whole set of accepted ones: ``null`` accepts any, ``[]`` none.
+    """
+
+    buckets: bool | msgspec.UnsetType = msgspec.UNSET
+    bucket_size: Positive | msgspec.UnsetType = msgspec.UNSET
+    bucket_refill: Annotated[float, Meta(gt=0, le=1_000_000)] | msgspec.UnsetType = msgspec.UNSET
+    write_size: Positive | msgspec.UnsetType = msgspec.UNSET
+    write_refill: Annotated[float, Meta(gt=0, le=1_000_000)] | msgspec.UnsetType = msgspec.UNSET
+    graph_quota: Positive | msgspec.UnsetType = msgspec.UNSET
+    graph_window_s: Annotated[float, Meta(gt=0, le=3600)] | msgspec.UnsetType = msgspec.UNSET
+    latency_ms: Annotated[float, Meta(ge=0, le=LATENCY_MAX_MS)] | msgspec.UnsetType = msgspec.UNSET
+    page_size: Annotated[int, Meta(ge=1, le=5000)] | msgspec.UnsetType = msgspec.UNSET
+    graph_page_size: Annotated[int, Meta(ge=1, le=1000)] | msgspec.UnsetType = msgspec.UNSET
+    gzip: bool | msgspec.UnsetType = msgspec.UNSET
+    log_requests: Annotated[int, Meta(ge=0, le=100_000)] | msgspec.UnsetType = msgspec.UNSET
+    tokens: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+
+    def apply(self, settings: Settings) -> Settings:
+        """The settings with these changes (``tokens`` is not one of them)."""
+        changed = {
+            name: value
+            for name in self.__struct_fields__
+            if name != "tokens" and (value := getattr(self, name)) is not msgspec.UNSET
+        }
+        return msgspec.structs.replace(settings, **changed)

@@ -1,0 +1,453 @@
+"""Every bad value gives its named problem, all of them at once, and no secret is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config, load
+from pipeline.config_rules import PARTS
+from pipeline.errors import ConfigError
+from pipeline.settings import SETTINGS
+
+KEY = "c2VjcmV0LWtleQ=="
+CONNECTION = f"DefaultEndpointsProtocol=https;AccountName=acc;AccountKey={KEY}"
+ACCOUNT_URL = "https://acc.queue.core.windows.net"
+QUEUE = {"AZURE_QUEUE_NAME": "requests", "AZURE_QUEUE_CONNECTION_STRING": CONNECTION}
+SNOWFLAKE = {
+    "SNOWFLAKE_ACCOUNT": "ORG-ACCOUNT",
+    "SNOWFLAKE_USER": "COLLECTOR",
+    "SNOWFLAKE_DATABASE": "DB",
+    "SNOWFLAKE_SCHEMA": "PUBLIC",
+    "SNOWFLAKE_PASSWORD": "hunter2-hunter2",
+}
+APPLICATION = {
+    "AZURE_TENANT_ID": "tenant",
+    "AZURE_CLIENT_ID": "client",
+    "AZURE_CLIENT_SECRET": "app-secret-value",
+}
+
+
+def read(environ: Mapping[str, str], needs: Collection[str] = ()) -> Config:
+    return load(environ=environ, needs=needs, resolve_secrets=False)
+
+
+def problems(environ: Mapping[str, str], needs: Collection[str] = ()) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(environ, needs)
+    return caught.value.problems
+
+
+def problem(environ: Mapping[str, str], needs: Collection[str] = ()) -> str:
+    found = problems(environ, needs)
+    assert len(found) == 1, found
+    return found[0]
+
+
+# ── single values ────────────────────────────────────────────────────────────────────────────────
+
+BAD_VALUES = [
+    ("BATCH_SIZE", "0"),
+    ("BATCH_SIZE", "1000001"),
+    ("BATCH_SIZE", "-5"),
+    ("BATCH_SIZE", "ten"),
+    ("BATCH_SIZE", "1_000"),
+    ("BATCH_SIZE", "1e3"),
+    ("BATCH_SIZE", "10.0"),
+    ("BATCH_SIZE", "٣"),
+    ("BATCH_BYTES", "64MiB"),
+    ("BATCH_BYTES", "10"),
+    ("BATCH_TIMEOUT", "0"),
+    ("BATCH_TIMEOUT", "nan"),
+    ("BATCH_TIMEOUT", "inf"),
+    ("BATCH_TIMEOUT", "10s"),
+    ("NUM_PROCESSES", "0"),
+    ("NUM_PROCESSES", "auto"),
+    ("NUM_THREADS", "1001"),
+    ("MAX_RETRIES", "-1"),
+    ("INITIAL_RETRY_DELAY", "-0.5"),
+    ("MAX_BACKOFF", "0"),
+    ("MAX_IN_FLIGHT", "0"),
+    ("REQUEST_TIMEOUT", "0"),
+    ("ARM_CONNECT_TIMEOUT", "0"),
+    ("ARM_READ_TIMEOUT", "-1"),
+    ("MAX_RESPONSE_BYTES", "1"),
+    ("ALLOW_WRITES", "maybe"),
+    ("VISIBILITY_TIMEOUT", "1"),
+    ("VISIBILITY_TIMEOUT", "604801"),
+    ("MAX_DEQUEUE_COUNT", "0"),
+    ("DEDUPE_WINDOW", "-1"),
+    ("SPOOL_BYTES", "0"),
+    ("SPOOL_DIR", "a\x00b"),
+    ("DRAIN_TIMEOUT", "0"),
+    ("OPS_PORT", "65536"),
+    ("OPS_HOST", "http://localhost"),
+    ("LOG_LEVEL", "LOUD"),
+    ("LOG_FORMAT", "xml"),
+    ("AZURE_CLOUD", "germany"),
+    ("AZURE_CREDENTIAL", "password"),
+    ("AZURE_KEYVAULT_URL", "http://localhost"),
+    ("AZURE_KEYVAULT_URL", "myvault"),
+    ("AZURE_AUTHORITY_HOST", "http://login.microsoftonline.com"),
+    ("AZURE_TENANT_ID", "a/b"),
+    ("AZURE_CLIENT_ID", "a b"),
+    ("SNOWFLAKE_ACCOUNT", "two\nlines"),
+    ("SNOWFLAKE_AUTHENTICATOR", "magic"),
+    ("SNOWFLAKE_HOST", "https://host"),
+    ("SNOWFLAKE_PORT", "0"),
+    ("SNOWFLAKE_PROTOCOL", "ftp"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD_VALUES)
+def test_a_bad_value_names_itself_what_it_got_what_it_takes_and_where_it_is(
+    name: str, text: str
+) -> None:
+    said = problem({name: text})
+    assert said.startswith(f"{name}: got {text!r} (environment); takes ")
+
+
+def test_every_setting_with_rules_has_a_bad_value_above() -> None:
+    free = {"text", "queues", "url"}
+    tried = {name for name, _ in BAD_VALUES}
+    files = {name for name in tried | FILES}
+    for setting in SETTINGS:
+        assert setting.kind in free or setting.name in files, setting.name
+
+
+FILES = {
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "SNOWFLAKE_PRIVATE_KEY_FILE",
+}
+
+
+def test_limits_are_said_with_their_unit() -> None:
+    assert "a whole number of rows from 1 to 1000000" in problem({"BATCH_SIZE": "0"})
+    assert "a number of seconds from 0.05 to 3600" in problem({"BATCH_TIMEOUT": "0"})
+    assert "one of public, usgov, china" in problem({"AZURE_CLOUD": "x"})
+
+
+def test_choices_and_flags_are_taken_in_any_case() -> None:
+    config = read({"LOG_LEVEL": "debug", "AZURE_CLOUD": "USGov", "ALLOW_WRITES": "TRUE"})
+    assert (config.log_level, config.azure_cloud, config.allow_writes) == ("DEBUG", "usgov", True)
+
+
+def test_snowflakes_own_words_for_authenticators_are_taken() -> None:
+    for word, meant in (("SNOWFLAKE_JWT", "key_pair"), ("snowflake", "password")):
+        assert read({"SNOWFLAKE_AUTHENTICATOR": word}).snowflake_authenticator == meant
+
+
+def test_all_problems_are_named_at_once() -> None:
+    environ = {**QUEUE, **SNOWFLAKE, "BATCH_SIZE": "x", "OPS_PORT": "y", "AZURE_CLOUD": "z"}
+    del environ["SNOWFLAKE_DATABASE"], environ["AZURE_QUEUE_NAME"]
+    names = [said.partition(":")[0] for said in problems(environ, PARTS)]
+    assert sorted(names) == [
+        "AZURE_CLOUD",
+        "AZURE_QUEUE_NAME",
+        "BATCH_SIZE",
+        "OPS_PORT",
+        "SNOWFLAKE_DATABASE",
+    ]
+
+
+def test_a_wrong_value_is_not_also_called_missing() -> None:
+    assert "got 'AB'" in problem({**QUEUE, "AZURE_QUEUE_NAME": "AB"}, ("queue",))
+
+
+def test_only_what_is_needed_is_required() -> None:
+    assert read({}).azure_queue_name == ()
+    assert read(QUEUE, ("queue", "arm")).azure_queue_name == ("requests",)
+    assert read(SNOWFLAKE, ("snowflake",)).snowflake_schema == "PUBLIC"
+
+
+# ── secrets in problems ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", [s.name for s in SETTINGS if s.secret])
+def test_no_problem_shows_a_secret(name: str) -> None:
+    environ = {name: "kv:not_a_name!", "BATCH_SIZE": "x"}
+    assert all("not_a_name" not in said for said in problems(environ, PARTS))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CONNECTION,
+        "https://acc.queue.core.windows.net?sv=2024&sig=c2lnbmF0dXJl",
+        "https://user:c2lnbmF0dXJl@acc.example",
+        "eyJhbGciOiJub25lIn0.c2lnbmF0dXJl",
+        "-----BEGIN PRIVATE KEY-----c2lnbmF0dXJl",
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["AZURE_QUEUE_NAME", "AZURE_QUEUE_ACCOUNT_URL", "BATCH_SIZE", "AZURE_CLOUD"]
+)
+def test_a_secret_in_the_wrong_variable_is_not_shown(name: str, text: str) -> None:
+    said = problem({name: text})
+    assert said.startswith(name)
+    assert KEY not in said
+    assert "c2lnbmF0dXJl" not in said
+
+
+def test_a_long_value_is_shortened() -> None:
+    assert len(problem({"BATCH_SIZE": "no " * 1000})) < 300
+
+
+# ── queue ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ab", "a" * 57, "-ab", "ab-", "a--b", "Ab", "a_b", "a.b", "a,,b", "a,a", "requests,"],
+)
+def test_a_name_that_azure_does_not_take_is_refused(name: str) -> None:
+    assert problem({"AZURE_QUEUE_NAME": name}).startswith("AZURE_QUEUE_NAME: got")
+
+
+@pytest.mark.parametrize("name", ["abc", "0-9", "a" * 56, "a-b-c"])
+def test_a_name_that_azure_takes(name: str) -> None:
+    assert read({"AZURE_QUEUE_NAME": name}).azure_queue_name == (name,)
+
+
+def test_a_queue_is_not_the_poison_queue_of_another() -> None:
+    assert "poison queue" in problem({"AZURE_QUEUE_NAME": "requests,requests-poison"})
+
+
+def test_a_queue_needs_a_name_and_an_account() -> None:
+    names = [said.partition(":")[0] for said in problems({}, ("queue",))]
+    assert names == ["AZURE_QUEUE_NAME", "AZURE_QUEUE_CONNECTION_STRING"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "AccountName=a",
+        "AccountName=a;AccountKey=not base64!",
+        "AccountKey=a2V5",
+        "AccountName=a;AccountKey=a2V5;QueueEndpoint=ftp://x",
+        ";;",
+    ],
+)
+def test_a_connection_string_that_is_none(text: str) -> None:
+    said = problem({"AZURE_QUEUE_CONNECTION_STRING": text})
+    assert said.startswith("AZURE_QUEUE_CONNECTION_STRING: got *** (environment); takes ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CONNECTION,
+        f"{CONNECTION};EndpointSuffix=core.usgovcloudapi.net;",
+        f"AccountName=s;AccountKey={KEY};QueueEndpoint=http://127.0.0.1:10001/s;",
+        "QueueEndpoint=https://a.queue.core.windows.net;SharedAccessSignature=sv=1&sig=x",
+        "UseDevelopmentStorage=true",
+    ],
+)
+def test_connection_strings_as_azure_writes_them(text: str) -> None:
+    assert read({"AZURE_QUEUE_CONNECTION_STRING": text}).azure_queue_connection_string == text
+
+
+def test_two_accounts_contradict_each_other() -> None:
+    said = problem({**QUEUE, "AZURE_QUEUE_ACCOUNT_URL": "https://other.queue.core.windows.net"})
+    assert said.startswith("AZURE_QUEUE_ACCOUNT_URL")
+    assert "AZURE_QUEUE_CONNECTION_STRING" in said
+
+
+def test_two_ways_to_one_account_do_not() -> None:
+    assert read({**QUEUE, "AZURE_QUEUE_ACCOUNT_URL": ACCOUNT_URL + "/"})
+
+
+@pytest.mark.parametrize(
+    "url", ["acc", "http://acc.queue.core.windows.net", f"{ACCOUNT_URL}?x=1", "https://", "https:x"]
+)
+def test_an_account_url_that_would_send_tokens_elsewhere(url: str) -> None:
+    assert "takes an https:// address" in problem({"AZURE_QUEUE_ACCOUNT_URL": url})
+
+
+# ── ARM and identity ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://management.azure.com",
+        "http://127.0.0.1.attacker.example",
+        "http://localhost.attacker.example",
+        "https://user@management.azure.com",
+        "https://management.azure.com@attacker.example",
+        "https://management.azure.com?x=1",
+        "https://management.azure.com#x",
+        "https://management.azure.com/path",
+        "https://management.azure.com\\@attacker.example",
+        "https://management.azure.com:99999",
+        "https://management.azure.com:0",
+        "https://a b",
+        "ftp://management.azure.com",
+        "management.azure.com",
+        "//management.azure.com",
+    ],
+)
+def test_an_arm_endpoint_that_a_token_must_not_go_to(url: str) -> None:
+    assert problem({"AZURE_ARM_ENDPOINT": url}).startswith("AZURE_ARM_ENDPOINT: got ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://management.azure.com",
+        "https://management.azure.com/",
+        "https://arm.local:8443",
+        "http://127.0.0.1:8080",
+        "http://127.9.9.9:1",
+        "http://localhost:8080",
+        "http://[::1]:8080",
+    ],
+)
+def test_an_arm_endpoint_over_tls_or_on_this_machine(url: str) -> None:
+    assert read({"AZURE_ARM_ENDPOINT": url}).azure_arm_endpoint == url.rstrip("/")
+
+
+def test_an_authority_may_be_a_bare_host() -> None:
+    config = read({"AZURE_AUTHORITY_HOST": "login.microsoftonline.us/"})
+    assert config.azure_authority_host == "https://login.microsoftonline.us"
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        ("token", ["AZURE_ACCESS_TOKEN"]),
+        ("client-secret", ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"]),
+        ("certificate", ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_CERTIFICATE_PATH"]),
+        ("workload-identity", ["AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"]),
+    ],
+)
+def test_an_identity_names_what_it_is_made_of(kind: str, missing: list[str]) -> None:
+    found = problems({"AZURE_CREDENTIAL": kind}, ("arm",))
+    assert [said.partition(":")[0] for said in found] == missing
+    assert all(f"needed when AZURE_CREDENTIAL is {kind}" in said for said in found)
+
+
+@pytest.mark.parametrize("kind", ["default", "managed-identity", "cli"])
+def test_an_identity_of_the_machine_needs_nothing(kind: str) -> None:
+    assert read({"AZURE_CREDENTIAL": kind}, ("arm",)).azure_credential == kind
+
+
+@pytest.mark.parametrize("token", ["Bearer abc", "two\nlines", "spaced out"])
+def test_a_token_that_would_not_fit_a_header(token: str) -> None:
+    said = problem({"AZURE_ACCESS_TOKEN": token})
+    assert "got ***" in said
+    assert token not in said
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "SNOWFLAKE_PRIVATE_KEY_FILE"],
+)
+def test_a_file_that_is_not_there(name: str, tmp_path: Path) -> None:
+    kinds = {"AZURE_CLIENT_CERTIFICATE_PATH": "certificate"}
+    kind = kinds.get(name, "workload-identity")
+    path = str(tmp_path / "absent")
+    said = problem({name: path, "AZURE_CREDENTIAL": kind})
+    assert said == f"{name}: got {path!r} (environment); takes a file that exists"
+
+
+def test_a_token_for_arm_opens_neither_vault_nor_queue() -> None:
+    token = {"AZURE_CREDENTIAL": "token", "AZURE_ACCESS_TOKEN": "x"}
+    said = problem({**token, "AZURE_QUEUE_ACCOUNT_URL": ACCOUNT_URL})
+    assert said.startswith("AZURE_CREDENTIAL: got 'token'")
+    vault = {"AZURE_KEYVAULT_URL": "https://v.vault.azure.net", "SNOWFLAKE_PASSWORD": "kv:x"}
+    assert problem({**token, **vault}).startswith("AZURE_CREDENTIAL: got 'token'")
+    assert read({**token, **QUEUE, "AZURE_QUEUE_ACCOUNT_URL": ACCOUNT_URL})
+
+
+# ── Key Vault ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_reference_needs_a_vault() -> None:
+    said = problem({"SNOWFLAKE_PASSWORD": "kv:name"})
+    assert said.startswith("AZURE_KEYVAULT_URL: not set; needed for the kv: secret of SNOWFLAKE_P")
+
+
+@pytest.mark.parametrize("reference", ["kv:", "kv:a_b", "kv:a/b", "kv:" + "a" * 128, "kv: a"])
+def test_a_reference_that_names_no_secret(reference: str) -> None:
+    vault = {"AZURE_KEYVAULT_URL": "https://v.vault.azure.net"}
+    assert "kv: and a secret's name" in problem({**vault, "SNOWFLAKE_PASSWORD": reference})
+
+
+@pytest.mark.parametrize(
+    "name", ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_ACCESS_TOKEN"]
+)
+def test_what_opens_the_vault_is_not_kept_in_it(name: str) -> None:
+    environ = {**APPLICATION, name: "kv:name", "AZURE_KEYVAULT_URL": "https://v.vault.azure.net"}
+    assert "needed to open the vault" in problem(environ)
+
+
+# ── Snowflake ────────────────────────────────────────────────────────────────────────────────────
+
+
+def without(*names: str) -> dict[str, str]:
+    return {name: text for name, text in SNOWFLAKE.items() if name not in names}
+
+
+def test_snowflake_names_all_that_is_missing() -> None:
+    names = [said.partition(":")[0] for said in problems({}, ("snowflake",))]
+    assert sorted(names) == sorted(SNOWFLAKE)
+
+
+def test_a_key_makes_it_a_key_pair(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("-----BEGIN PRIVATE KEY-----")
+    by_file = {**without("SNOWFLAKE_PASSWORD"), "SNOWFLAKE_PRIVATE_KEY_FILE": str(key)}
+    assert read(by_file, ("snowflake",)).snowflake_authenticator == "key_pair"
+    by_value = {**SNOWFLAKE, "SNOWFLAKE_PRIVATE_KEY": "-----BEGIN PRIVATE KEY-----"}
+    assert read(by_value, ("snowflake",)).snowflake_authenticator == "key_pair"
+    assert "only one of the two" in problem({**by_file, **by_value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"),
+    [
+        ("key_pair", "SNOWFLAKE_PRIVATE_KEY_FILE"),
+        ("password", "SNOWFLAKE_PASSWORD"),
+        ("oauth", "SNOWFLAKE_TOKEN"),
+        ("programmatic_access_token", "SNOWFLAKE_TOKEN"),
+    ],
+)
+def test_an_authenticator_names_its_credential(kind: str, missing: str) -> None:
+    environ = {**without("SNOWFLAKE_PASSWORD"), "SNOWFLAKE_AUTHENTICATOR": kind}
+    assert problem(environ, ("snowflake",)).startswith(f"{missing}: not set")
+
+
+def test_a_workload_identity_needs_neither_user_nor_credential() -> None:
+    environ = without("SNOWFLAKE_PASSWORD", "SNOWFLAKE_USER")
+    environ["SNOWFLAKE_AUTHENTICATOR"] = "workload_identity"
+    assert read(environ, ("snowflake",)).snowflake_user is None
+
+
+def test_a_token_without_its_authenticator_says_which_there_are() -> None:
+    environ = {**without("SNOWFLAKE_PASSWORD"), "SNOWFLAKE_TOKEN": "x"}
+    assert "oauth or programmatic_access_token" in problem(environ, ("snowflake",))
+
+
+def test_a_password_goes_over_plain_http_to_this_machine_only() -> None:
+    plain = {"SNOWFLAKE_PROTOCOL": "http"}
+    assert problem({**plain, "SNOWFLAKE_HOST": "snow.example"}).startswith("SNOWFLAKE_PROTOCOL")
+    assert problem(plain).startswith("SNOWFLAKE_PROTOCOL")
+    assert read({**plain, "SNOWFLAKE_HOST": "127.0.0.1"}).snowflake_protocol == "http"
+
+
+# ── limits that belong together ──────────────────────────────────────────────────────────────────
+
+
+def test_the_first_delay_is_not_longer_than_the_longest() -> None:
+    said = problem({"INITIAL_RETRY_DELAY": "61"})
+    assert said.endswith("takes at most MAX_BACKOFF, 60 seconds")
+
+
+def test_a_spool_smaller_than_a_batch_is_a_warning() -> None:
+    (warning,) = read({"SPOOL_BYTES": "2048"}).warnings
+    assert warning.startswith("SPOOL_BYTES")

@@ -1,0 +1,109 @@
+"""Addresses of the clouds, and what errors of azure-identity mean."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+
+from pipeline.config import load
+from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
+from pipeline.identity import arm_endpoint, arm_scope, authority
+from pipeline.identity_errors import identity_error
+
+
+@pytest.mark.parametrize(
+    ("cloud", "endpoint", "scope", "login"),
+    [
+        (
+            "public",
+            "https://management.azure.com",
+            "https://management.azure.com/.default",
+            "https://login.microsoftonline.com",
+        ),
+        (
+            "usgov",
+            "https://management.usgovcloudapi.net",
+            "https://management.core.usgovcloudapi.net/.default",
+            "https://login.microsoftonline.us",
+        ),
+        (
+            "china",
+            "https://management.chinacloudapi.cn",
+            "https://management.chinacloudapi.cn/.default",
+            "https://login.chinacloudapi.cn",
+        ),
+    ],
+)
+def test_each_cloud_has_its_own_addresses(
+    cloud: str, endpoint: str, scope: str, login: str
+) -> None:
+    config = load(environ={"AZURE_CLOUD": cloud}, needs=())
+    assert (arm_endpoint(config), arm_scope(config), authority(config)) == (endpoint, scope, login)
+
+
+def test_a_custom_endpoint_takes_the_clouds_tokens() -> None:
+    config = load(environ={"AZURE_ARM_ENDPOINT": "https://arm.local:8443/"}, needs=())
+    assert arm_endpoint(config) == "https://arm.local:8443"
+    assert arm_scope(config) == "https://management.azure.com/.default"
+
+
+def test_a_custom_authority_replaces_the_clouds() -> None:
+    config = load(environ={"AZURE_AUTHORITY_HOST": "login.local"}, needs=())
+    assert authority(config) == "https://login.local"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "error", "hint"),
+    [
+        ("AADSTS90002: Tenant 'x' not found.", "client-secret", NotThere, "AZURE_TENANT_ID"),
+        ("AADSTS700016: Application 'x'", "client-secret", NotThere, "AZURE_CLIENT_ID"),
+        ("AADSTS7000215: Invalid secret", "client-secret", Unauthorised, "not its id"),
+        ("AADSTS7000222: expired", "client-secret", Unauthorised, "expired"),
+        ("AADSTS90033: transient", "client-secret", Unreachable, "later"),
+        ("AADSTS999999: new", "client-secret", Unauthorised, "AZURE_CLIENT_SECRET"),
+        ("Authentication failed: HTTP Error: 503", "certificate", Unreachable, "later"),
+        ("Please run 'az login' to set up an account", "cli", Unauthorised, "az login"),
+        ("Azure CLI not found on path", "cli", NotThere, "install it"),
+        ("no response from the IMDS endpoint", "managed-identity", Unreachable, "metadata"),
+        ("no response from the IMDS endpoint", "default", Unreachable, "AZURE_CREDENTIAL"),
+        ("failed to retrieve a token", "default", Unauthorised, "AZURE_CREDENTIAL"),
+    ],
+)
+def test_errors_are_told_apart(
+    text: str, kind: str, error: type[DependencyError], hint: str
+) -> None:
+    found = identity_error(ClientAuthenticationError(text), kind, "login.example")
+    assert type(found) is error
+    assert hint in found.hint
+
+
+def test_an_error_says_where_in_one_line_and_survives_pickling() -> None:
+    cause = ServiceRequestError("x", error=ConnectionRefusedError(111, "Connection refused"))
+    found = identity_error(cause, "client-secret", "login.example")
+    assert type(found) is Unreachable
+    assert found.problem == "login.example refused the connection"
+    again = pickle.loads(pickle.dumps(found))
+    assert (type(again), str(again)) == (type(found), str(found))
+
+
+def test_a_long_description_is_cut_to_its_first_line() -> None:
+    text = "AADSTS7000215: " + "x" * 1000 + "\nTrace ID: 1"
+    found = identity_error(ClientAuthenticationError(text), "client-secret")
+    assert "Trace ID" not in found.problem
+    assert len(found.problem) < 350
+
+
+def test_the_settings_are_read_without_azures_libraries() -> None:
+    code = (
+        "import sys; from pipeline.config import load; import pipeline.identity; "
+        "load('local', environ={}, needs=()); "
+        "print([m for m in sys.modules if m.startswith(('azure.', 'msal', 'snowflake.'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
