@@ -2,7 +2,7 @@
 
 ::
 
-    command line > environment > .env > sandbox > profile > default
+    command line > environment > .env > profile > default
 
 :func:`load` gives a :class:`Config` or names every problem at once.
 """
@@ -40,7 +40,7 @@ class Config:
     Attributes:
         profile: the profile in force, or None.
         sources: where each setting that has a value came from, by its name in upper case:
-            ``command line``, ``environment``, ``.env``, ``sandbox``, ``profile NAME``, ``default``
+            ``command line``, ``environment``, ``.env``, ``profile NAME``, ``default``, ``sandbox``
             or ``Key Vault secret NAME``.
         warnings: what is probably a slip and stops nothing.
     """
@@ -190,7 +190,9 @@ def load(
         resolve_secrets: read ``kv:`` secrets from the vault. If not, they stay ``kv:NAME``.
         needs: parts that will be used, of ``queue``, ``arm`` and ``snowflake``; only their
             settings are required, while every value that is given is checked.
-        sandbox: settings of a sandbox that was started, which one's own replace.
+        sandbox: settings of a sandbox that stands in for Azure and Snowflake: every ``AZURE_``
+            and ``SNOWFLAKE_`` setting of the other layers is left out, so that none of one's own
+            accounts is used by mistake.
 
     Raises:
         ConfigError: every problem at once.

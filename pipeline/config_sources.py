@@ -1,6 +1,6 @@
-"""Where settings come from: command line, environment, ``.env``, sandbox, profile, default.
+"""Where settings come from: command line, environment, ``.env``, profile, default.
 
-A higher layer wins. What a layer holds and should not (a name that is nearly ours, a line of
+A higher layer wins. A sandbox replaces all that says where Azure and Snowflake are. What a layer holds and should not (a name that is nearly ours, a line of
 ``.env`` that is no assignment) is a problem with its place; a value is never quoted from here.
 """
 
@@ -54,6 +54,9 @@ OTHERS = frozenset(
     }
 )
 
+# What a sandbox stands in for.
+SERVICE_PREFIXES = ("AZURE_", "SNOWFLAKE_")
+
 PROFILES = resources.files("pipeline") / "profiles"
 
 
@@ -85,6 +88,16 @@ class Layers:
             if name in BY_NAME and text.strip():
                 self.given[name] = Given(_trimmed(name, text), source)
 
+    def replace_services(self, sandbox: Mapping[str, str]) -> None:
+        """Leave out every account, address and credential, and take the sandbox's."""
+        for name in [name for name in self.given if name.startswith(SERVICE_PREFIXES)]:
+            del self.given[name]
+        for name in BY_NAME:
+            default = BY_NAME[name].default_text()
+            if name.startswith(SERVICE_PREFIXES) and default is not None:
+                self.given[name] = Given(default, "default")
+        self.add(sandbox, "sandbox")
+
 
 def _trimmed(name: str, text: str) -> str:
     # A line end clings to secrets that were read from a file; spaces may belong to a password.
@@ -108,7 +121,6 @@ def gather(
         values = _profile_values(profile, layers)
         _refuse_unknown(values, source, layers)
         layers.add(values, source)
-    layers.add(sandbox, "sandbox")
     if env_file is not None:
         values = _env_file_values(env_file, layers)
         layers.problems += _slips(values, str(env_file.name))
@@ -118,6 +130,8 @@ def gather(
     layers.add(environ, "environment")
     _refuse_unknown(overrides, "command line", layers)
     layers.add(overrides, "command line")
+    if sandbox:
+        layers.replace_services(sandbox)
     return layers
 
 

@@ -42,6 +42,9 @@ ARM_ANSWER_MAX_BYTES = 4 << 20
 # Every identity may list the subscriptions that it sees.
 ARM_TARGET = "/subscriptions?api-version=2022-12-01"
 
+# The one secret that a later check waits for.
+_QUEUE_SECRET = "AZURE_QUEUE_CONNECTION_STRING"  # noqa: S105 - a name
+
 THROTTLED = 429
 FIRST_SERVER_ERROR = 500
 
@@ -75,23 +78,33 @@ def run_checks(config: Config, total_s: float = TOTAL_S) -> list[Check]:
         total_s: seconds for all of them.
 
     Returns:
-        Results in the order of what depends on what.
+        Results; a check that needs another one's comes after it.
     """
     deadline_s = time.monotonic() + total_s
-    checks: list[Check] = []
+    tokens: list[str] = []
+    opened: list[Config] = []
+    first: dict[str, Callable[[], str]] = {}
     if config.azure_keyvault_url is not None:
-        opened: list[Config] = []
-        checks += _bounded({"Key Vault": lambda: _vault(config, opened)}, deadline_s)
-        config = opened[0] if opened else config
+        first["Key Vault"] = partial(_vault, config, opened)
+    queues_wait = _QUEUE_SECRET in config.vault_references()
+    if not queues_wait:
+        first |= _queue_probes(config)
+    first["token"] = partial(_token, config, tokens)
+    checks = _bounded(first, deadline_s)
+
+    second: dict[str, Callable[[], str]] = {}
+    if queues_wait:
+        second |= _queue_probes(opened[0] if opened else config)
+    second["Azure Resource Manager"] = partial(_arm, config, tokens)
+    return checks + _bounded(second, deadline_s)
+
+
+def _queue_probes(config: Config) -> dict[str, Callable[[], str]]:
     probes: dict[str, Callable[[], str]] = {}
     for name in config.azure_queue_name:
         probes[f"queue {name}"] = partial(_queue, config, name)
         probes[f"queue {poison_name(name)}"] = partial(_poison, config, name)
-    tokens: list[str] = []
-    probes["token"] = lambda: _token(config, tokens)
-    checks += _bounded(probes, deadline_s)
-    checks += _bounded({"Azure Resource Manager": lambda: _arm(config, tokens)}, deadline_s)
-    return checks
+    return probes
 
 
 def _bounded(probes: dict[str, Callable[[], str]], deadline_s: float) -> list[Check]:
@@ -145,7 +158,8 @@ def _vault(config: Config, opened: list[Config]) -> str:
 
 
 def _queue(config: Config, name: str) -> str:
-    _need_secret(config, "AZURE_QUEUE_CONNECTION_STRING")
+    if _QUEUE_SECRET in config.vault_references():
+        raise CollectorError(f"not tried: {_QUEUE_SECRET} could not be read from Key Vault")
     with open_queue(config, name) as client:
         try:
             waiting = client.peek_messages(max_messages=1)
@@ -160,11 +174,6 @@ def _poison(config: Config, name: str) -> str:
         return _queue(config, poison_name(name))
     except NotThere:
         return "not there yet; the collector makes it when it starts"
-
-
-def _need_secret(config: Config, name: str) -> None:
-    if name in config.vault_references():
-        raise CollectorError(f"not tried: {name} could not be read from Key Vault")
 
 
 def _token(config: Config, tokens: list[str]) -> str:

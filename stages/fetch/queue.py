@@ -15,7 +15,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.queue import ExponentialRetry, QueueClient
+from azure.storage.queue import LinearRetry, QueueClient
 from requests.adapters import HTTPAdapter
 
 from pipeline.config import Config
@@ -30,11 +30,11 @@ POISON_SUFFIX = "-poison"
 
 # Time to connect, and longest silence of an answer.
 CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 20
-# The SDK's default waits about 15 s before its first retry. These are about 1 s and 3 s, so that an
-# unreachable queue is reported within 20 s.
+READ_TIMEOUT_S = 8
+# The SDK's default waits about 15 s before its first retry. Here each waits 0 to 2 s, so that an
+# unreachable or stalled queue is reported within 30 s; whoever goes on after that backs off by itself.
 RETRIES = 2
-RETRY_FIRST_S = 1
+RETRY_WAIT_S = 1
 RETRY_JITTER_S = 1
 # Connections kept open: one for each thread that uses the client. The SDK's default is 10.
 CONNECTIONS = 32
@@ -45,8 +45,8 @@ PROBLEM_CHARS = 300
 
 _CHECK_ADDRESS = "the address is in AZURE_QUEUE_CONNECTION_STRING or AZURE_QUEUE_ACCOUNT_URL"
 _ROLES = (
-    "give this identity the roles Storage Queue Data Message Processor and "
-    "Storage Queue Data Contributor (Storage Queue Data Message Sender is enough for `send`)"
+    "give this identity the role Storage Queue Data Contributor "
+    "(for `send` alone, Storage Queue Data Message Sender is enough)"
 )
 # What Azure Queue Storage's error codes ask of whoever runs this; learn.microsoft.com, "Common REST
 # API error codes" and "Queue Storage error codes".
@@ -86,11 +86,8 @@ def open_queue(config: Config, name: str) -> QueueClient:
         ConfigError: the connection string or URL cannot be used, or neither is set.
     """
     options: dict[str, Any] = {
-        "retry_policy": ExponentialRetry(
-            initial_backoff=RETRY_FIRST_S,
-            increment_base=2,
-            retry_total=RETRIES,
-            random_jitter_range=RETRY_JITTER_S,
+        "retry_policy": LinearRetry(
+            backoff=RETRY_WAIT_S, retry_total=RETRIES, random_jitter_range=RETRY_JITTER_S
         ),
         "transport": _transport(),
     }
@@ -139,7 +136,7 @@ def _transport() -> RequestsTransport:
 def _refusal(error: HttpResponseError, queue: str) -> DependencyError:
     """It answered, and not with what was asked for."""
     status = error.status_code
-    code = str(getattr(error, "error_code", None) or "")
+    code = _code(error)
     said = f"{queue}: {status} {code or error.reason or ''}".rstrip()
     if code == "QueueNotFound" or (status == 404 and not code):
         return NotThere(
@@ -152,6 +149,12 @@ def _refusal(error: HttpResponseError, queue: str) -> DependencyError:
     if status in (408, 429) or (status is not None and status >= 500):
         return Unreachable(WHAT, said, "the service is busy or has trouble; it is asked again")
     return DependencyError(WHAT, said, _REFUSALS.get(code, ""))
+
+
+def _code(error: HttpResponseError) -> str:
+    """The service's error code: an enum member where the SDK knows it, else text."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
 
 
 def _no_answer(error: AzureError, queue: str) -> DependencyError:

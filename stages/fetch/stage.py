@@ -47,6 +47,8 @@ EMPTY_PAUSE_MIN_S = 0.1
 EMPTY_PAUSE_MAX_S = 2.0
 # The longest such pause with --until-empty, which waits for the last answer.
 LAST_PAUSE_MAX_S = 0.2
+# How often --until-empty looks whether the open batch is the last one.
+FLUSH_TICK_S = 0.25
 # How often paused receiving looks whether there is room again.
 ROOM_PAUSE_S = 0.02
 # Empty answers in a row, from all queues, before the queue counts as empty.
@@ -93,6 +95,8 @@ class Fetch(Stage):
         self.spawn(self._tokens.keep())
         self.spawn(self._returns.renew_for_ever())
         self.spawn(self._pump())
+        if self._until_empty:
+            self.spawn(self._flush_at_end())
         for _ in range(RECEIVERS):
             self.spawn(self._receive())
 
@@ -178,7 +182,6 @@ class Fetch(Stage):
                 continue
             if received == 0:
                 self._empty_rounds += 1
-                self._flush_if_last()
             if self.idle():
                 self.beat()
             await asyncio.sleep(pause_s)
@@ -284,7 +287,6 @@ class Fetch(Stage):
             if generation < self.generations.get("batch", generation):
                 stale = self._book.unsealed_before(self.generations["batch"])
                 self._redo({k: v for k, v in stale.items() if k == lease_id}, "batch died")
-        self._flush_if_last()
 
     def _redo(self, held: dict[int, list[int]], why: str) -> None:
         for lease_id, indices in held.items():
@@ -298,11 +300,13 @@ class Fetch(Stage):
             self.counters["requests_redone"] += requests
             log.bind(action="redo", requests=requests).info("{} requests again: {}", requests, why)
 
-    def _flush_if_last(self) -> None:
+    async def _flush_at_end(self) -> None:
         """With --until-empty nothing more may come: then no batch waits for company."""
-        empty = self._until_empty and self._empty_rounds >= EMPTY_ROUNDS
-        if empty and len(self._book) and not self._book.working:
-            self.spawn(self.send("batch", Flush()))
+        while True:
+            await asyncio.sleep(FLUSH_TICK_S)
+            empty = self._empty_rounds >= EMPTY_ROUNDS and not self._book.working
+            if empty and len(self._book):
+                await self.send("batch", Flush())
 
     async def _publish_token(self, token: Token | NoToken) -> None:
         for peer in list(self.links):

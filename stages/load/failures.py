@@ -56,7 +56,6 @@ _BUSY = _Meaning(Unreachable, "other statements hold the table; it is tried agai
 
 _LOGIN_CODES: dict[int, _Meaning] = {
     290404: _ACCOUNT,
-    290403: _ACCOUNT,
     390189: _ROLE,
     390186: _ROLE,
     390422: _NETWORK_POLICY,
@@ -82,6 +81,8 @@ _OTHER = _Meaning(DependencyError, "")
 
 def login_error(error: Exception) -> DependencyError:
     """What a failed login means."""
+    if isinstance(error, sf.ForbiddenError):  # Snowflake's front end knows no such account
+        return _ACCOUNT.kind(WHAT, _text(error), _ACCOUNT.hint)
     return _as(error, _LOGIN_CODES)
 
 
