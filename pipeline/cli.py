@@ -73,7 +73,9 @@ def _run(options: argparse.Namespace) -> int:
 def _test_connection(options: argparse.Namespace) -> int:
     from pipeline.entry_points import COMMANDS, resolve
 
-    code: int = resolve(COMMANDS["test_connection"])(_config(options, needs=("queue", "arm")))
+    # The vault is one of the things tried, so its secrets are not read beforehand.
+    config = _config(options, needs=("queue", "arm"), resolve_secrets=False)
+    code: int = resolve(COMMANDS["test_connection"])(config)
     return code
 
 
@@ -123,7 +125,7 @@ def _send(options: argparse.Namespace) -> int:
 def _validate_message(options: argparse.Namespace) -> int:
     from pipeline.commands.message_commands import validate_message
 
-    return validate_message(options.files)
+    return validate_message(options.files, allow_writes=options.allow_writes)
 
 
 def _examples(options: argparse.Namespace) -> int:
@@ -161,13 +163,16 @@ def _config(
 ) -> Config:
     from pipeline.config import load
 
-    return load(
+    config = load(
         options.profile,
         _overrides(options),
         env_file=ENV_FILE,
         needs=needs,
         resolve_secrets=resolve_secrets,
     )
+    for warning in config.warnings:
+        print(f"{PROGRAM}: warning: {warning}", file=sys.stderr)
+    return config
 
 
 def _log(config: Config, name: str) -> None:
@@ -237,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--base64", action="store_true", help="store the messages as base64")
     check = add("validate-message", _validate_message, "check messages only", bare=True)
     check.add_argument("files", metavar="FILE", nargs="+", help="JSON or JSON Lines; - for stdin")
+    check.add_argument("--allow-writes", action="store_true", help="as with ALLOW_WRITES=true")
     examples = add("examples", _examples, "list message templates, or print one", bare=True)
     examples.add_argument("name", metavar="NAME", nargs="?", help="a service, or all")
     examples.add_argument("--subscription", metavar="ID", help="subscription id to fill in")

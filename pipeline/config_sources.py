@@ -1,7 +1,8 @@
 """Where settings come from: command line, environment, ``.env``, profile, default.
 
-A higher layer wins. A sandbox replaces all that says where Azure and Snowflake are. What a layer holds and should not (a name that is nearly ours, a line of
-``.env`` that is no assignment) is a problem with its place; a value is never quoted from here.
+A higher layer wins. A sandbox replaces all that says where Azure and Snowflake are. What a layer
+holds and should not (a name that is nearly ours, a line of ``.env`` that is no assignment) is a
+problem with its place; a value is never quoted from here.
 """
 
 from __future__ import annotations

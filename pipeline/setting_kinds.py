@@ -78,12 +78,6 @@ class Setting:
         """The default on this machine, as a user would write it; None if it is unset."""
         return self.default() if callable(self.default) else self.default
 
-    def default_words(self) -> str:
-        """The default for a table that is the same on every machine."""
-        if self.default_said:
-            return self.default_said
-        return "-" if self.default is None or callable(self.default) else self.default
-
     def takes(self) -> str:
         """What the setting takes, in words."""
         if self.kind in ("whole", "number"):

@@ -209,7 +209,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "SNOWFLAKE_TOKEN",
         "text",
-        "OAuth or programmatic access token",
+        "OAuth or programmatic access token, or the workload's own",
         secret=True,
         needed="when SNOWFLAKE_AUTHENTICATOR is oauth or programmatic_access_token",
     ),

@@ -25,7 +25,7 @@ def _row(setting: Setting) -> str:
         meaning += f"; needed {setting.needed}"
     if setting.secret:
         meaning += " · secret"
-    return f"| `{setting.name}` | {default or '–'} | {meaning.replace('|', chr(92) + '|')} |"
+    return f"| `{setting.name}` | {default or '-'} | {meaning.replace('|', chr(92) + '|')} |"
 
 
 if __name__ == "__main__":

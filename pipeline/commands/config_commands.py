@@ -14,6 +14,8 @@ from pipeline.config_rules import PARTS
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, ConfigError
 from pipeline.settings import SETTINGS
 
+# The profile that starts a sandbox, and so needs no accounts.
+SANDBOX_PROFILE = "local"
 # Where a setting with no value came from.
 NOWHERE = "not set"
 
@@ -24,20 +26,23 @@ def validate_config(
     environ: Mapping[str, str] | None = None,
     env_file: Path | None = None,
     *,
-    needs: Iterable[str] = PARTS,
-    sandbox: Mapping[str, str] | None = None,
+    needs: Iterable[str] | None = None,
     out: TextIO | None = None,
 ) -> int:
     """Say every problem of the settings, or that there is none. Nothing is connected to.
 
     Args:
-        profile, overrides, environ, env_file, needs, sandbox: as :func:`pipeline.config.load`.
+        profile, overrides, environ, env_file: as :func:`pipeline.config.load`.
+        needs: the same; if not given all parts, or none with the profile that brings a sandbox.
         out: where to; standard output if not given.
 
     Returns:
         0, or 2 if there is a problem.
     """
     out = out or sys.stdout
+    brings_sandbox = profile == SANDBOX_PROFILE
+    if needs is None:
+        needs = () if brings_sandbox else PARTS
     try:
         config = load(
             profile,
@@ -46,7 +51,6 @@ def validate_config(
             env_file,
             resolve_secrets=False,
             needs=needs,
-            sandbox=sandbox,
         )
     except ConfigError as error:
         for problem in error.problems:
@@ -57,6 +61,8 @@ def validate_config(
     for warning in config.warnings:
         print(f"warning: {warning}", file=out)
     print(_what_is_fine(config), file=out)
+    if brings_sandbox:
+        print("ok: the sandbox stands in for Azure and Snowflake", file=out)
     return EXIT_DONE
 
 

@@ -39,8 +39,6 @@ def run_collector(
         # The display tells what goes on; lines between it would only break it up.
         config = replace(config, log_level="WARNING")
     setup(config.log_level, config.log_format, "supervisor")
-    for secret_warning in config.warnings:
-        log.bind(action="config_warning").warning("{}", secret_warning)
     try:
         slot = claim_slot(config.spool_dir, MAX_COLLECTORS)
     except OSError as error:

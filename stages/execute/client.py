@@ -6,7 +6,6 @@ Retry-After says.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from pipeline import __version__
+from pipeline.tls import tls_context
 from stages.execute.origin import Origin
 
 # Read at once from the connection.
@@ -82,7 +82,7 @@ class ArmClient:
                 origin.port,
                 maxsize=connections,
                 timeout=timeout,
-                ssl_context=_tls(),
+                ssl_context=tls_context(),
             )
         else:
             self._pool = urllib3.HTTPConnectionPool(
@@ -109,9 +109,15 @@ class ArmClient:
         Raises:
             ExchangeFailed: no whole answer came.
         """
-        sent = {**self._headers, **headers, "Authorization": f"Bearer {token}"}
-        if body is not None:
-            sent["Content-Type"] = "application/json"
+        sent: Mapping[str, str] = self._headers
+        if headers or body is not None:
+            # The message may spell a header in another case; it must not go out twice.
+            sent = urllib3.HTTPHeaderDict(sent)
+            if body is not None:
+                sent["Content-Type"] = "application/json"
+            for name, value in headers.items():
+                sent[name] = value
+        sent = {**sent, "Authorization": f"Bearer {token}"}
         try:
             response = self._pool.urlopen(
                 method,
@@ -158,9 +164,3 @@ class ArmClient:
 def _plain(error: HTTPError) -> str:
     # urllib3 puts the pool's repr before the reason; the reason is what helps.
     return str(error).rpartition("): ")[2] or str(error)
-
-
-def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

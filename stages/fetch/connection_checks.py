@@ -6,7 +6,6 @@ in time whatever hangs.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from pipeline.errors import (
 )
 from pipeline.identity import arm_endpoint, arm_scope, credential
 from pipeline.network_errors import network_fault
+from pipeline.tls import tls_context
 from stages.fetch.queue import open_queue, poison_name, queue_error
 
 # The whole command ends within this time.
@@ -205,7 +205,7 @@ def _arm(config: Config, tokens: list[str]) -> str:
         raise CollectorError("not tried: there is no token")
     try:
         status, body = _get(endpoint + ARM_TARGET, tokens[0])
-    except urllib3.exceptions.HTTPError as error:
+    except (urllib3.exceptions.HTTPError, OSError) as error:
         problem, hint = network_fault(error, host) or (f"{host}: {type(error).__name__}", "")
         raise Unreachable(what, problem, hint) from error
     if status != 200:
@@ -225,8 +225,7 @@ def _get(url: str, token: str) -> tuple[int, bytes]:
     """One GET that follows nothing: the token goes to the configured origin only."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     timeout = urllib3.Timeout(connect=ARM_CONNECT_TIMEOUT_S, read=ARM_READ_TIMEOUT_S)
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or None
-    with urllib3.PoolManager(ca_certs=bundle) as pool:
+    with urllib3.PoolManager(ssl_context=tls_context()) as pool:
         answer = pool.request(
             "GET",
             url,

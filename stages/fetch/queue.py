@@ -32,7 +32,7 @@ POISON_SUFFIX = "-poison"
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 8
 # The SDK's default waits about 15 s before its first retry. Here each waits 0 to 2 s, so that an
-# unreachable or stalled queue is reported within 30 s; whoever goes on after that backs off by itself.
+# unreachable or stalled queue is reported within 30 s; whoever goes on then backs off by itself.
 RETRIES = 2
 RETRY_WAIT_S = 1
 RETRY_JITTER_S = 1

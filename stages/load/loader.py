@@ -102,6 +102,7 @@ class Loader:
     def _load(self, session: Session, batches: Sequence[SealedBatch]) -> Loaded:
         resources, aside = unfit.split(pa.concat_tables([batch.resources for batch in batches]))
         requests = pa.concat_tables([batch.requests for batch in batches])
+        requests = unfit.tell_ledger(requests, aside)
         start_s = time.monotonic()
         for name, rows in (
             (merge.STAGED_RESOURCES, resources),
@@ -117,7 +118,11 @@ class Loader:
             if failures.code_of(error) != failures.NOT_JSON:
                 raise
             session.run("ROLLBACK")
-            aside += _remove_refused(session)
+            refused = _remove_refused(session)
+            aside += refused
+            if requests.num_rows:
+                requests = unfit.tell_ledger(requests, refused)
+                staging.stage_rows(session, merge.STAGED_REQUESTS, requests)
             counts = _transaction(session, statements)
         _report(aside)
         return Loaded(
@@ -174,7 +179,10 @@ def _no_pause_since(answered_s: float) -> None:
 def _remove_refused(session: Session) -> list[unfit.Unfit]:
     found = session.run(merge.REFUSED_ROWS)
     session.run(merge.REMOVE_REFUSED_ROWS)
-    return [unfit.Unfit(str(key), str(batch), "body is not JSON") for key, batch in found]
+    return [
+        unfit.Unfit(str(key), str(message), int(index), str(batch), "body is not JSON")
+        for key, message, index, batch in found
+    ]
 
 
 def _report(aside: list[unfit.Unfit]) -> None:

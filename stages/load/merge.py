@@ -80,7 +80,10 @@ def look_back(oldest: datetime, dedupe_window_s: float) -> datetime | None:
 
 # Which staged rows PARSE_JSON would refuse, and what takes them out.
 _REFUSED = '"BODY" IS NOT NULL AND TRY_PARSE_JSON("BODY") IS NULL'
-REFUSED_ROWS = f'SELECT "ROW_KEY", "BATCH_ID" FROM "{STAGED_RESOURCES}" WHERE {_REFUSED}'
+REFUSED_ROWS = (
+    'SELECT "ROW_KEY", "MESSAGE_ID", "REQUEST_INDEX", "BATCH_ID" '
+    f'FROM "{STAGED_RESOURCES}" WHERE {_REFUSED}'
+)
 REMOVE_REFUSED_ROWS = f'DELETE FROM "{STAGED_RESOURCES}" WHERE {_REFUSED}'
 
 

@@ -126,6 +126,7 @@ class Load(Stage):
         self.counters["batches_loaded"] += len(receipts)
         self.counters["rows_loaded"] += loaded.resources
         self.counters["requests_loaded"] += loaded.requests
+        self.counters["rows_set_aside"] += loaded.set_aside
         log.bind(
             action="loaded",
             batches=[receipt.batch_id for receipt in receipts],
@@ -160,7 +161,9 @@ class Load(Stage):
         self._failures += 1
         wait_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** (self._failures - 1))
         wait_s *= random.uniform(0.5, 1.0)
-        log.bind(action="load_failed", failures=self._failures).warning(
-            "a load failed and is tried again in {:.1f} s: {}", wait_s, error
+        # What is not retryable waits for a person: the batches stay until it is mended.
+        level = "WARNING" if error.retryable else "ERROR"
+        log.bind(action="load_failed", failures=self._failures).log(
+            level, "a load failed and is tried again in {:.1f} s: {}", wait_s, error
         )
         await asyncio.sleep(wait_s)

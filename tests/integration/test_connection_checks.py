@@ -77,7 +77,7 @@ def test_everything_passes_with_its_time(
 ) -> None:
     lines: list[str] = []
     assert connection_checks.test_connection(configured(settings), lines.append) == EXIT_DONE
-    names = ["Key Vault", f"queue {QUEUE}", f"queue {POISON}", "token", ARM]
+    names = ["Key Vault", "token", f"queue {QUEUE}", f"queue {POISON}", ARM]
     assert len(lines) == len(names)
     for name, line in zip(names, lines, strict=True):
         assert line.startswith("ok")

@@ -149,7 +149,7 @@ def test_a_user_assigned_identity_is_named_by_its_client_id(imds: Imds) -> None:
 
 
 def test_a_wrong_secret_is_refused_and_not_shown(entra: Entra, application: dict[str, str]) -> None:
-    with pytest.raises(Unauthorised, match="AADSTS7000215.*AZURE_CLIENT_SECRET") as caught:
+    with pytest.raises(Unauthorised, match=r"AADSTS7000215.*AZURE_CLIENT_SECRET") as caught:
         token({**application, "AZURE_CLIENT_SECRET": "wrong~secret"})
     assert "wrong~secret" not in str(caught.value)
 
@@ -171,7 +171,7 @@ def test_a_closed_port_is_unreachable(trusted: Path, application: dict[str, str]
 
 
 def test_an_unknown_host_is_unreachable(trusted: Path, application: dict[str, str]) -> None:
-    with pytest.raises(Unreachable, match="no host is called login.invalid"):
+    with pytest.raises(Unreachable, match=r"no host is called login\.invalid"):
         token({**application, "AZURE_AUTHORITY_HOST": "https://login.invalid"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -220,6 +221,29 @@ def test_a_long_pause_before_commit_rolls_back(
     assert caught.value.retryable
     assert session.value('SELECT COUNT(*) FROM "RESOURCES"') == 0
     assert loader.load([one]).resources == 1
+
+
+def test_loaders_at_the_same_time_take_each_row_once(
+    server: SnowflakeServer, loader: Loader, session: Session
+) -> None:
+    same = [batch([resource(f"k{i}-{j}") for j in range(50)], [request(f"m{i}")]) for i in range(3)]
+    new = []
+
+    def load_all() -> None:
+        other = Loader(server.config())
+        new.extend([other.load([one]).resources for one in same])
+        other.close()
+
+    threads = [threading.Thread(target=load_all) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(new) == 9
+    assert sum(new) == 150
+    sql = 'SELECT COUNT(*), COUNT(DISTINCT "ROW_KEY") FROM "RESOURCES"'
+    assert session.run(sql) == [(150, 150)]
+    assert session.value('SELECT COUNT(*) FROM "REQUESTS"') == 3
 
 
 def test_a_load_leaves_no_stage_behind(loader: Loader, session: Session) -> None:

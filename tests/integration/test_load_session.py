@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
 from stages.load import session as session_module
@@ -55,6 +57,30 @@ def test_a_failed_login_says_what_to_check(
     assert said in str(caught.value)
     assert "wrong-password" not in str(caught.value)
     assert time.monotonic() - start_s < 30.0
+
+
+def test_a_key_pair_logs_in(server: SnowflakeServer, tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    file = tmp_path / "key.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"a phrase"),
+        )
+    )
+    config = server.config(
+        SNOWFLAKE_PRIVATE_KEY_FILE=str(file), SNOWFLAKE_PRIVATE_KEY_PASSPHRASE="a phrase"
+    )
+    with connect(config) as session:
+        assert session.value("SELECT CURRENT_USER()") == "SANDBOX"
+
+
+def test_a_token_logs_in(server: SnowflakeServer) -> None:
+    for authenticator in ("oauth", "programmatic_access_token"):
+        config = server.config(SNOWFLAKE_AUTHENTICATOR=authenticator, SNOWFLAKE_TOKEN="a-token")
+        with connect(config) as session:
+            assert session.value("SELECT CURRENT_USER()") == "SANDBOX"
 
 
 def test_a_server_that_never_answers_is_given_up(

@@ -53,7 +53,6 @@ def test_every_setting_says_what_it_means_and_takes() -> None:
         assert setting.name == setting.name.upper()
         assert setting.meaning
         assert setting.takes()
-        assert setting.default_words()
 
 
 def test_every_default_is_a_value_that_its_setting_takes() -> None:
@@ -98,20 +97,39 @@ def test_each_layer_wins_over_the_one_below(tmp_path: Path) -> None:
         environ={"NUM_PROCESSES": "5", "NUM_THREADS": "5"},
         env_file=env_file,
         needs=(),
-        sandbox={"BATCH_TIMEOUT": "3", "OPS_HOST": "localhost"},
     )
     got = {
         name: (getattr(config, name.lower()), config.sources[name])
-        for name in ("BATCH_SIZE", "OPS_PORT", "OPS_HOST", "BATCH_TIMEOUT")
+        for name in ("BATCH_SIZE", "OPS_PORT", "BATCH_TIMEOUT")
     }
     assert got == {
         "BATCH_SIZE": (1000, "default"),
         "OPS_PORT": (0, "profile local"),
-        "OPS_HOST": ("localhost", "sandbox"),
         "BATCH_TIMEOUT": (4, ".env"),
     }
     assert (config.num_processes, config.sources["NUM_PROCESSES"]) == (5, "environment")
     assert (config.num_threads, config.sources["NUM_THREADS"]) == (6, "command line")
+
+
+def test_a_sandbox_leaves_none_of_ones_own_accounts_in_force(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("SNOWFLAKE_AUTHENTICATOR=oauth\nAZURE_CLOUD=china\nBATCH_SIZE=7\n")
+    config = load(
+        "local",
+        overrides={"SNOWFLAKE_ROLE": "ADMIN"},
+        environ={"SNOWFLAKE_TOKEN": "kv:prod", "AZURE_QUEUE_ACCOUNT_URL": "https://prod.example"},
+        env_file=env_file,
+        sandbox={
+            **COMPLETE,
+            "AZURE_CREDENTIAL": "token",
+            "AZURE_ACCESS_TOKEN": "sandbox-token",
+        },
+    )
+    assert config.azure_queue_account_url is None
+    assert (config.snowflake_token, config.snowflake_role) == (None, None)
+    assert (config.snowflake_authenticator, config.azure_cloud) == ("password", "public")
+    assert config.sources["AZURE_ACCESS_TOKEN"] == "sandbox"
+    assert (config.batch_size, config.sources["BATCH_SIZE"]) == (7, ".env")
 
 
 @pytest.mark.parametrize("empty", ["", "   ", "\n"])

@@ -32,6 +32,12 @@ def test_a_good_configuration_says_what_it_found() -> None:
     assert "profile local" in out.getvalue()
 
 
+def test_the_profile_with_a_sandbox_needs_no_accounts() -> None:
+    out = io.StringIO()
+    assert validate_config("local", environ={}, out=out) == EXIT_DONE
+    assert "sandbox stands in" in out.getvalue()
+
+
 def test_a_bad_one_says_every_problem() -> None:
     out = io.StringIO()
     environ = {**ENVIRON, "BATCH_SIZE": "x", "AZURE_QUEUE_NAME": ""}

@@ -110,7 +110,7 @@ def test_text_that_xml_cannot_hold_is_stored_as_base64(file: Path) -> None:
         (lines(GOOD).encode() + b"{broken\n", ":2", "not JSON"),
         (json.dumps([GOOD, BAD]).encode(), ": element 2", "no requests"),
         (json.dumps([GOOD, 5]).encode(), ": element 2", "not an object"),
-        (json.dumps([GOOD], indent=1)[:-1].encode(), ":12", "not JSON"),
+        (json.dumps([GOOD], indent=1)[:-1].encode(), ":11", "not JSON"),
         (b'{\n "api_requests": [\n oops\n ]\n}', ":3", "not JSON"),
         (b'{\n "api_requests": [\n', ":2", "not JSON"),
         (lines(GOOD).encode() + b'{"message_id": "\xff"}', ":2", "not UTF-8"),

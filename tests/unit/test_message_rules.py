@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
 
 import pytest
 
-from pipeline.errors import BadMessage
-from pipeline.message_rules import ParsedMessage, parse_message
+from tests.unit.message_fixture import NOT_GIVEN, SUBSCRIPTION, a_message, a_request, parse, refusal
 
-SUBSCRIPTION = "6F0E8F4E-0f5e-4a5e-9e57-3d4b7f8b9c01"
 VM_PATH = (
     "/subscriptions/{subscriptionId}/resourceGroups/{resourceGroupName}"
     "/providers/Microsoft.Compute/virtualMachines/{vmName}"
@@ -23,34 +19,6 @@ VM_PARAMETERS = {
     "resourceGroupName": "rg (west)",
     "vmName": "vm-1",
 }
-RECORDINGS = Path(__file__).parents[3] / "shared" / "arm-recordings" / "recorded.jsonl"
-NOT_GIVEN: Any = object()
-
-
-def a_request(**fields: Any) -> dict[str, Any]:
-    """A good request with some fields replaced, or left out where they are NOT_GIVEN."""
-    request: dict[str, Any] = {
-        "service": "compute",
-        "api_version": "2024-07-01",
-        "method": "GET",
-        "resource_path": "/subscriptions",
-        **fields,
-    }
-    return {name: value for name, value in request.items() if value is not NOT_GIVEN}
-
-
-def a_message(*requests: Any, **fields: Any) -> str:
-    return json.dumps({"api_requests": list(requests) or [a_request()], **fields})
-
-
-def parse(raw: bytes | str, *, allow_writes: bool = False) -> ParsedMessage:
-    return parse_message(raw, allow_writes=allow_writes)
-
-
-def refusal(raw: bytes | str, *, allow_writes: bool = False) -> BadMessage:
-    with pytest.raises(BadMessage) as caught:
-        parse_message(raw, allow_writes=allow_writes)
-    return caught.value
 
 
 # ── what is taken ────────────────────────────────────────────────────────────────────────────────
@@ -157,79 +125,10 @@ def test_names_of_services_that_are_not_in_the_table_are_taken() -> None:
     assert parse(a_message(a_request(service="custom-2"))).requests[0].service == "custom-2"
 
 
-@pytest.mark.parametrize(
-    ("path", "target"),
-    [
-        ("/a/Microsoft.Sql%2FServers/s", "/a/Microsoft.Sql%2FServers/s"),
-        ("/a/b%20c", "/a/b%20c"),
-        ("/a/b c/ü", "/a/b%20c/%C3%BC"),
-        ("/a/b/", "/a/b/"),
-        ("/a/...", "/a/..."),
-        ("/a/b;v=1,2(3)@x:y", "/a/b;v=1,2(3)@x:y"),
-        ("/a/100%25", "/a/100%25"),
-    ],
-)
-def test_a_path_keeps_its_escapes_and_gets_those_it_lacks(path: str, target: str) -> None:
-    request = parse(a_message(a_request(resource_path=path))).requests[0]
-    assert request.target == f"{target}?api-version=2024-07-01"
-
-
-@pytest.mark.parametrize(
-    ("value", "segment"),
-    [
-        ("vm-1", "vm-1"),
-        ("a b", "a%20b"),
-        ("50%", "50%25"),
-        ("é&=+", "%C3%A9%26%3D%2B"),
-        ("…", "%E2%80%A6"),
-    ],
-)
-def test_a_parameter_is_percent_encoded(value: str, segment: str) -> None:
-    request = a_request(resource_path="/a/x-{name}/b", parameters={"name": value})
-    assert parse(a_message(request)).requests[0].target.startswith(f"/a/x-{segment}/b?")
-
-
-@pytest.mark.parametrize(
-    ("path", "subscription", "group"),
-    [
-        ("/providers/Microsoft.ResourceGraph/resources", "", ""),
-        ("/subscriptions", "", ""),
-        (f"/subscriptions/{SUBSCRIPTION}", SUBSCRIPTION.lower(), ""),
-        (f"/Subscriptions/{SUBSCRIPTION}/ResourceGroups/Rg-1/x", SUBSCRIPTION.lower(), "Rg-1"),
-        ("/subscriptions/not-a-guid/resourceGroups/rg", "", "rg"),
-        (f"/subscriptions/{SUBSCRIPTION}/resourceGroups", SUBSCRIPTION.lower(), ""),
-    ],
-)
-def test_the_scope_is_read_from_the_path(path: str, subscription: str, group: str) -> None:
-    request = parse(a_message(a_request(resource_path=path))).requests[0]
-    assert (request.subscription_id, request.resource_group) == (subscription, group)
-
-
 def test_as_many_requests_as_fit_are_taken() -> None:
     small = {"service": "a", "api_version": "2024-07-01", "method": "GET", "resource_path": "/b"}
     text = json.dumps({"api_requests": [small] * 700}, separators=(",", ":"))
     assert len(parse(text).requests) == 700
-
-
-def test_recorded_requests_are_taken_and_keep_their_path() -> None:
-    if not RECORDINGS.is_file():
-        pytest.skip("the recorded traffic is not beside the project")
-    for line in RECORDINGS.read_text().splitlines():
-        recorded = json.loads(line)
-        pairs = dict(pair.partition("=")[::2] for pair in recorded["query"].split("&"))
-        version = pairs.pop("api-version", None)
-        if version is None or "//" in recorded["path"]:
-            continue  # a link that ARM gave, and a slip that the format refuses
-        request = a_request(
-            api_version=version,
-            method=recorded["method"],
-            resource_path=recorded["path"],
-            query_params={unquote(name): unquote(value) for name, value in pairs.items()},
-        )
-        target = parse(a_message(request)).requests[0].target
-        path, _, query = target.partition("?")
-        assert path == recorded["path"]
-        assert sorted(parse_qsl(query)) == sorted(parse_qsl(recorded["query"]))
 
 
 # ── the text ─────────────────────────────────────────────────────────────────────────────────────
@@ -385,243 +284,6 @@ def test_a_bad_field_of_a_request_is_named_with_its_place(
     assert error.reason == reason
     assert "api_requests[1]" in error.detail
     assert detail in error.detail
-
-
-@pytest.mark.parametrize(
-    ("path", "problem"),
-    [
-        ("", "does not start with /"),
-        ("subscriptions", "does not start with /"),
-        ("https://management.azure.com/subscriptions", "has a scheme or host"),
-        ("HTTP:/subscriptions", "has a scheme or host"),
-        (" javascript:x", "has a scheme or host"),
-        ("//evil.example/subscriptions", "has a host or an empty segment"),
-        ("/\\evil.example/x", "has '\\\\'"),
-        ("\\\\evil.example\\x", "does not start with /"),
-        ("/", "names nothing"),
-        ("/a//b", "empty segment"),
-        ("/a/%2F/b", "empty segment"),
-        ("/%2Fevil.example/b", "empty segment"),
-        ("/a/../b", "dot segment"),
-        ("/a/./b", "dot segment"),
-        ("/a/..", "dot segment"),
-        ("/a/%2e%2E/b", "dot segment"),
-        ("/a/.%2e/b", "dot segment"),
-        ("/a/%252e%252e/b", "dot segment"),
-        ("/a/%25252e%25252e/b", "dot segment"),
-        ("/a%2f..%2fb", "dot segment"),
-        ("/a%252f%252e%252e%252fb", "dot segment"),
-        ("/a/%2525252525", "percent-encoded more than 3 times"),
-        ("/a?b=c", "has '?'"),
-        ("/a#b", "has '#'"),
-        ("/a\r\nHost: evil", "control character"),
-        ("/a\x00b", "control character"),
-        ("/a%0d%0aHost:%20evil", "control character"),
-        ("/a%00", "control character"),
-        ("/a%5c..%5cb", "backslash"),
-        ("/a%zz", "% that starts no escape"),
-        ("/a%", "% that starts no escape"),
-        ("/%2{n}", "% that starts no escape"),
-        ("/%c0%ae%c0%ae/b", "not UTF-8"),
-    ],
-)
-def test_a_path_that_could_leave_its_place_is_refused(path: str, problem: str) -> None:
-    request = a_request(resource_path=path, parameters={"n": "e%"})
-    error = refusal(a_message(request))
-    assert error.reason == "bad resource_path"
-    assert error.detail.startswith("api_requests[0].resource_path ")
-    assert problem in error.detail
-
-
-@pytest.mark.parametrize(
-    "path", ["/a/{name}", "/a/{}", "/a/{name", "/a/name}", "/a/{{n}}", "/{a/b}"]
-)
-def test_a_path_with_an_unfilled_place_is_refused(path: str) -> None:
-    error = refusal(a_message(a_request(resource_path=path, parameters={"n": "x"})))
-    assert error.reason == "unfilled parameter"
-
-
-@pytest.mark.parametrize(
-    ("value", "problem"),
-    [
-        ("", "is empty"),
-        (".", "is a dot segment"),
-        ("..", "is a dot segment"),
-        ("a/b", "has '/'"),
-        ("../x", "has '/'"),
-        ("a\\b", "has '\\\\'"),
-        ("a?b=c", "has '?'"),
-        ("a#b", "has '#'"),
-        ("a%2fb", "is percent-encoded"),
-        ("%2e%2e", "is percent-encoded"),
-        ("a%252fb", "is percent-encoded"),
-        ("a\r\nb", "has a control character"),
-        ("a\x7f", "has a control character"),
-    ],
-)
-def test_a_parameter_that_is_more_than_a_segment_is_refused(value: str, problem: str) -> None:
-    request = a_request(resource_path="/a/{name}/b", parameters={"name": value})
-    error = refusal(a_message(request))
-    assert error.reason == "bad parameter"
-    assert error.detail.startswith(f"api_requests[0].parameters.name {problem}")
-
-
-def test_two_good_parameters_cannot_make_a_dot_segment() -> None:
-    request = a_request(resource_path="/a/.{n}/b", parameters={"n": "."})
-    assert refusal(a_message(request)).reason == "bad parameter"
-
-
-@pytest.mark.parametrize("name", ["api-version", "API-Version", "api%2Dversion", " api-version"])
-def test_a_second_api_version_is_refused(name: str) -> None:
-    error = refusal(a_message(a_request(query_params={name: "2020-01-01"})))
-    assert error.reason == "bad query parameter"
-    assert "api_version" in error.detail
-
-
-@pytest.mark.parametrize("query", [{"": "x"}, {"a": "x\ny"}, {"a\x00": "x"}])
-def test_a_query_parameter_with_a_control_character_or_no_name_is_refused(
-    query: dict[str, str],
-) -> None:
-    assert refusal(a_message(a_request(query_params=query))).reason == "bad query parameter"
-
-
-def test_a_target_that_is_too_long_is_refused() -> None:
-    error = refusal(a_message(a_request(query_params={"$filter": "x" * 9_000})))
-    assert error.reason == "target too long"
-    assert "takes up to 8192" in error.detail
-
-
-# ── headers ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Authorization", "authorization", "AUTHORIZATION", "Proxy-Authorization", "Host", "hOST",
-        "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "TE", "Trailer", "Expect",
-        "Cookie", "Accept-Encoding", "x-ms-authorization-auxiliary", "X-HTTP-Method-Override",
-        "X-Forwarded-Host", "Proxy-Connection", "Range",
-    ],
-)  # fmt: skip
-def test_a_header_that_is_the_collectors_own_is_refused(name: str) -> None:
-    error = refusal(a_message(a_request(headers={"X-Ok": "1", name: "Bearer s3cr3t-value"})))
-    assert error.reason == "header not allowed"
-    assert name in error.detail
-    assert "s3cr3t" not in str(error)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("X-A", "a\r\nAuthorization: x"),
-        ("X-A", "a\nb"),
-        ("X-A", "a\rb"),
-        ("X-A", "a\x00b"),
-        ("X-A", "tab\tbed"),
-        ("X-A", "é"),
-        ("X-A", "x" * 4_097),
-        ("", "a"),
-        ("X A", "a"),
-        ("X-A:", "a"),
-        (":authority", "evil.example"),
-        ("Host: evil.example\r\nX-A", "a"),
-        ("Authorization: Bearer s3cr3t", "a"),
-        ("Host ", "evil.example"),
-        ("\tHost", "evil.example"),
-        ("Hosté", "a"),
-        ("X" * 129, "a"),
-    ],
-)
-def test_a_header_that_is_no_header_is_refused(name: str, value: str) -> None:
-    error = refusal(a_message(a_request(headers={name: value})))
-    assert error.reason == "bad header"
-    assert "s3cr3t" not in str(error)
-
-
-def test_a_header_twice_or_too_many_or_too_much_is_refused() -> None:
-    many = {f"X-{number}": "1" for number in range(33)}
-    much = {f"X-{number}": "x" * 4_000 for number in range(3)}
-    for headers in ({"X-A": "1", "x-a": "2"}, many, much):
-        assert refusal(a_message(a_request(headers=headers))).reason == "bad header"
-
-
-# ── what writes ──────────────────────────────────────────────────────────────────────────────────
-
-GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg"
-VM = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/vm"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/providers/Microsoft.ResourceGraph/resources",
-        "/providers/microsoft.resourcegraph/resourcesHistory",
-        f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.CostManagement/query",
-        f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.CostManagement/forecast",
-        f"{GROUP}/providers/Microsoft.Storage/storageAccounts/s/listKeys",
-        f"{GROUP}/providers/Microsoft.Storage/storageAccounts/s/listkeys",
-        f"{GROUP}/providers/Microsoft.Web/sites/s/config/appsettings/list",
-        f"{GROUP}/providers/Microsoft.ContainerService/managedClusters/c/listClusterUserCredential",
-        f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Storage/checkNameAvailability",
-        f"{GROUP}/providers/Microsoft.PolicyInsights/policyStates/latest/queryResults",
-        f"{GROUP}/providers/Microsoft.PolicyInsights/policyStates/latest/summarize",
-        f"{GROUP}/providers/Microsoft.OperationalInsights/workspaces/w/query",
-        f"{GROUP}/providers/Microsoft.OperationalInsights/workspaces/w/api/query",
-        f"{GROUP}/providers/Microsoft.Network/networkInterfaces/n/effectiveRouteTable",
-        f"{GROUP}/providers/Microsoft.DataFactory/factories/f/queryPipelineRuns",
-        f"{GROUP}/exportTemplate",
-        "/providers/Microsoft.Management/getEntities",
-    ],
-)
-def test_a_post_that_reads_is_taken(path: str) -> None:
-    assert (
-        parse(a_message(a_request(method="POST", resource_path=path))).requests[0].method == "POST"
-    )
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/subscriptions",
-        "/batch",
-        f"{VM}",
-        f"{VM}/start",
-        f"{VM}/deallocate",
-        f"{VM}/runCommand",
-        f"{VM}/",
-        f"{GROUP}/moveResources",
-        f"{GROUP}/providers/Microsoft.Compute/virtualMachines/listVm",
-        f"{GROUP}/providers/Microsoft.Compute/virtualMachines/query",
-        f"{VM}/start%2Flist",
-        f"{VM}/start%3Flist",
-        f"{VM}/start;list",
-        f"{GROUP}/providers/Microsoft.Storage/storageAccounts/s/regenerateKey",
-        f"{GROUP}/providers/Microsoft.OperationalInsights/queryPacks",
-        f"{GROUP}/providers/Microsoft.Network/networkWatchers/w/listener",
-        "/providers/Microsoft.Authorization/elevateAccess",
-        "/providers/Microsoft.Evil/resources",
-        f"{GROUP}/providers",
-        f"{GROUP}/providers/Microsoft.Compute",
-    ],
-)
-def test_a_post_that_may_write_is_refused_unless_the_operator_allows_it(path: str) -> None:
-    message = a_message(a_request(method="POST", resource_path=path))
-    error = refusal(message)
-    assert error.reason == "write refused"
-    assert "ALLOW_WRITES" in error.detail
-    assert parse(message, allow_writes=True).requests[0].method == "POST"
-
-
-def test_a_parameter_cannot_turn_a_write_into_a_read() -> None:
-    request = a_request(
-        method="POST", resource_path=f"{VM}/{{action}}", parameters={"action": "start"}
-    )
-    assert refusal(a_message(request)).reason == "write refused"
-
-
-def test_allowing_writes_does_not_widen_the_methods() -> None:
-    error = refusal(a_message(a_request(method="DELETE")), allow_writes=True)
-    assert error.reason == "method not allowed"
 
 
 # ── details ──────────────────────────────────────────────────────────────────────────────────────

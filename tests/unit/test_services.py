@@ -8,11 +8,30 @@ import pytest
 
 from pipeline.services import SERVICES, Service, closest, lookup
 
-NEEDED = (
-    "compute network storage keyvault sql web containerservice resources authorization monitor "
-    "resourcegraph subscriptions policy security costmanagement advisor containerregistry cosmosdb "
-    "redis servicebus eventhub operationalinsights"
-).split()
+NEEDED = [
+    "compute",
+    "network",
+    "storage",
+    "keyvault",
+    "sql",
+    "web",
+    "containerservice",
+    "resources",
+    "authorization",
+    "monitor",
+    "resourcegraph",
+    "subscriptions",
+    "policy",
+    "security",
+    "costmanagement",
+    "advisor",
+    "containerregistry",
+    "cosmosdb",
+    "redis",
+    "servicebus",
+    "eventhub",
+    "operationalinsights",
+]
 
 
 @pytest.mark.parametrize("name", NEEDED)

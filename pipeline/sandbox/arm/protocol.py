@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from pipeline.logs import log
 from pipeline.sandbox.arm.arm_errors import arm_error
-from pipeline.sandbox.arm.wire import NO_BODY, UNCOUNTED, Answer, Head, Request
+from pipeline.sandbox.arm.wire import NO_BODY, UNCOUNTED, Answer, Delivery, Head, Request
 
 if TYPE_CHECKING:
     from pipeline.sandbox.arm.simulator import Simulator
@@ -177,7 +178,11 @@ class ArmProtocol(asyncio.Protocol):
         if not self._url.startswith(CONTROL_PREFIX):
             self._simulator.stats.began()
             self._owed += 1
-        answer = self._simulator.handle(request)
+        try:
+            answer = self._simulator.handle(request)
+        except Exception as error:  # noqa: BLE001 - the parser would call it the client's fault
+            log.bind(action="simulator_failed", target=request.target).exception("simulator failed")
+            answer = arm_error(500, "InternalServerError", f"{type(error).__name__}: {error}")
         if answer.delivery is None and self._sender is None and self._can_write.is_set():
             self._write(request, answer)
         else:
@@ -243,18 +248,13 @@ class ArmProtocol(asyncio.Protocol):
             self._counted(answer.kind, 0)
             self.abort()
             return
-        if (
-            how.reset_at is None
-            and how.stall_at is None
-            and not (how.length_error or how.filler_bytes)
-        ):
+        whole = how.reset_at is None and how.stall_at is None
+        if request.method == "HEAD" or (whole and not (how.length_error or how.filler_bytes)):
             self._write(request, answer)
             return
-        await self._deliver_broken(request, answer)
+        await self._deliver_broken(request, answer, how)
 
-    async def _deliver_broken(self, request: Request, answer: Answer) -> None:
-        how = answer.delivery
-        assert how is not None
+    async def _deliver_broken(self, request: Request, answer: Answer, how: Delivery) -> None:
         close = answer.close or not request.keep_alive or how.length_error != 0
         self._counted(answer.kind, answer.status)
         self._transport.write(self._head.encode(answer, request.method, time.time(), close=close))
@@ -285,6 +285,8 @@ class ArmProtocol(asyncio.Protocol):
         while left > 0 and not self._closing:
             self._transport.write(piece[: min(left, FILLER_BYTES)])
             left -= FILLER_BYTES
+            # A set event does not yield: without this a fast reader would starve the others.
+            await asyncio.sleep(0)
             await self._can_write.wait()
         if not self._closing and count > len(start):
             self._transport.write(end[: count - len(start)])

@@ -62,7 +62,8 @@ def main() -> int:
     # killed server left in them is of no use to anyone.
     stages = folder / "stages"
     shutil.rmtree(stages, ignore_errors=True)
-    Path(stage.LOCAL_BUCKET_PATH).rmdir()  # fakesnow makes its own when it is imported
+    # fakesnow makes a temporary folder of its own when it is imported.
+    shutil.rmtree(stage.LOCAL_BUCKET_PATH, ignore_errors=True)
     stage.LOCAL_BUCKET_PATH = str(stages.resolve())
 
     database = Database(folder, arguments.database.upper(), arguments.schema.upper())

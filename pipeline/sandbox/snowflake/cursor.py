@@ -19,7 +19,7 @@ _WRITES = (exp.Merge, exp.Insert, exp.Update, exp.Delete, exp.Copy, exp.Truncate
 # What commits an open transaction first, in Snowflake.
 _DDL = (exp.Create, exp.Drop, exp.Alter, exp.Comment)
 # Answers kept for RESULT_SCAN; fakesnow itself keeps all for ever.
-_KEPT_RESULTS = 100
+_KEPT_RESULTS = 10
 
 
 class _Results(OrderedDict[str, Any]):
