@@ -118,7 +118,7 @@ def _json_text(raw: bytes | str) -> tuple[bytes, bool]:
         raw = raw.encode("utf-8", "surrogatepass")
     if len(raw) > MAX_MESSAGE_BYTES:
         raise BadMessage(TOO_LARGE, f"{len(raw)} bytes as stored; takes up to {MAX_MESSAGE_BYTES}")
-    _check_utf8(raw, NOT_UTF8)
+    _check_utf8(raw)
     text = raw.removeprefix(_BOM).strip()
     if text.startswith(b"{"):
         return text, False
@@ -146,14 +146,14 @@ def too_many(count: int) -> BadMessage:
     return BadMessage(TOO_MANY_REQUESTS, f"api_requests has {count}; takes 1 to {MAX_REQUESTS}")
 
 
-def _check_utf8(text: bytes, reason: str) -> None:
+def _check_utf8(text: bytes) -> None:
     if text.isascii():
         return
     try:
         text.decode()
     except UnicodeDecodeError as error:
         raise BadMessage(
-            reason, f"byte {error.start} is 0x{text[error.start]:02x}: {error.reason}"
+            NOT_UTF8, f"byte {error.start} is 0x{text[error.start]:02x}: {error.reason}"
         ) from None
 
 
@@ -166,7 +166,7 @@ def _from_base64(text: bytes) -> bytes:
     if decoded is not None:
         inner = decoded.removeprefix(_BOM).strip()
         if inner.startswith(b"{"):
-            _check_utf8(inner, NOT_BASE64_JSON)
+            _check_utf8(inner)
             return inner
     # 'null' and '1234' are base64 as well as JSON; as JSON they say more.
     shown = excerpt(text.decode())
