@@ -16,7 +16,8 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -26,19 +27,21 @@ from pipeline.messages import AnyLink
 MAX_FRAME_BYTES = 96 * 1024 * 1024
 # Asked of the kernel for each end; it may give less.
 SOCKET_BUFFER_BYTES = 1024 * 1024
-# Read ahead of the process by the event loop; twice this pauses reading.
-READ_BUFFER_BYTES = 1024 * 1024
+# Taken out of the socket in one read.
+READ_BYTES = 256 * 1024
 # A control link whose peer does not read for so long that this much waits is broken.
 CONTROL_BUFFER_FRAMES = 10_000
 # Descriptors in one control frame.
 MAX_DESCRIPTORS = 4
+# A program that a stage starts, e.g. `az`, must not hold a link open. (macOS has no such flag.)
+CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 _LENGTH = struct.Struct("<I")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[AnyLink]).decode
 
 
-class LinkClosed(Exception):
+class LinkClosed(ConnectionError):
     """The other end is gone. What was written and not read is lost with it."""
 
 
@@ -55,27 +58,34 @@ def frame(messages: Sequence[AnyLink]) -> bytes:
 
 
 class DataLink:
-    """One process's end of a link to another stage. Make it with :meth:`open`."""
+    """One process's end of a link to another stage.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._writing = asyncio.Lock()
+    Reading goes on when writing fails: what a process wrote before it died is read to its end.
 
-    @classmethod
-    async def open(cls, descriptor: int) -> DataLink:
-        """Take over a socket's descriptor."""
-        sock = socket.socket(fileno=descriptor)
+    Args:
+        sock: an AF_UNIX stream socket, owned from now on.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-        reader, writer = await asyncio.open_connection(sock=sock, limit=READ_BUFFER_BYTES)
-        # Nothing stays behind in this process: what send() has returned for is with the kernel, and
-        # the reader gets it even if this process dies now.
-        writer.transport.set_write_buffer_limits(high=0)
-        return cls(reader, writer)
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._writing = asyncio.Lock()
+        self._received = bytearray()
+        self._operations = 0
+        self._broken = False
+        self._closed = False
+
+    @classmethod
+    def open(cls, descriptor: int) -> DataLink:
+        """Take over a socket's descriptor."""
+        return cls(socket.socket(fileno=descriptor))
 
     async def send(self, *messages: AnyLink) -> None:
         """Write messages as one frame, and wait until the kernel has all of it.
+
+        Nothing stays behind in this process: the reader gets it even if this process dies then.
 
         Raises:
             LinkClosed: the reader is gone.
@@ -90,27 +100,66 @@ class DataLink:
         """
         async with self._writing:
             for data in frames:
-                if self._writer.is_closing():
+                if self._broken:
                     raise LinkClosed
-                self._writer.write(data)
-                try:
-                    await self._writer.drain()
-                except OSError as error:
-                    raise LinkClosed from error
+                with self._operation():
+                    try:
+                        await self._loop.sock_sendall(self._sock, data)
+                    except BaseException as error:
+                        # A part of the frame may be out: what follows would be read as its rest.
+                        self._broken = True
+                        _shut_down(self._sock, socket.SHUT_WR)
+                        if isinstance(error, OSError):
+                            raise LinkClosed from error
+                        raise
 
     async def receive(self) -> list[AnyLink] | None:
         """The next frame's messages, or None once the writer is gone and all it wrote is read."""
         try:
-            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
-            if length > MAX_FRAME_BYTES:
-                raise ValueError(f"frame of {length} bytes; at most {MAX_FRAME_BYTES}")
-            return _decode(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError):
+            with self._operation():
+                (length,) = _LENGTH.unpack(await self._take(_LENGTH.size))
+                if length > MAX_FRAME_BYTES:
+                    raise ValueError(f"frame of {length} bytes; at most {MAX_FRAME_BYTES}")
+                return _decode(await self._take(length))
+        except OSError:
             return None
 
     def close(self) -> None:
         """Close this end; the other reads EOF after what was written."""
-        self._writer.close()
+        if self._closed:
+            return
+        self._closed = self._broken = True
+        # Wakes whoever waits here; the last of them closes the descriptor, which must not be
+        # another file's by the time that the loop forgets it.
+        _shut_down(self._sock, socket.SHUT_RDWR)
+        self._close_if_unused()
+
+    async def _take(self, size: int) -> bytes:
+        while len(self._received) < size:
+            data = await self._loop.sock_recv(self._sock, READ_BYTES)
+            if not data:
+                raise LinkClosed
+            self._received += data
+        taken = bytes(memoryview(self._received)[:size])
+        del self._received[:size]
+        return taken
+
+    @contextmanager
+    def _operation(self) -> Iterator[None]:
+        if self._closed:
+            raise LinkClosed
+        self._operations += 1
+        try:
+            yield
+        finally:
+            self._operations -= 1
+            self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._closed and not self._operations and self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+            self._sock.close()
 
 
 class ControlLink:
@@ -180,7 +229,9 @@ class ControlLink:
     def _readable(self) -> None:
         try:
             # recv() would drop descriptors silently, so every read is ready for some.
-            data, descriptors, _, _ = socket.recv_fds(self._sock, 65536, MAX_DESCRIPTORS)
+            data, descriptors, _, _ = socket.recv_fds(
+                self._sock, READ_BYTES, MAX_DESCRIPTORS, CLOSE_ON_EXEC
+            )
         except BlockingIOError:
             return
         except OSError:
@@ -219,6 +270,11 @@ class ControlLink:
             _close_all(descriptors)
         self._outgoing.clear()
         self._on_closed()
+
+
+def _shut_down(sock: socket.socket, how: int) -> None:
+    with suppress(OSError):  # the other end is gone already
+        sock.shutdown(how)
 
 
 def _close_all(descriptors: Sequence[int] | deque[int]) -> None:

@@ -284,10 +284,13 @@ class Drain(Link, frozen=True):
     Attributes:
         within_s: seconds to finish in; what is left then is let go.
         last: for ``fetch``: everything is loaded, so delete what is done and release the rest.
+        after: processes that have drained already. Each has said :class:`Drained` on its links,
+            after its last word: who drains after it hears it out first.
     """
 
     within_s: float
     last: bool = False
+    after: tuple[str, ...] = ()
 
 
 class Stop(Link, frozen=True):
@@ -299,7 +302,7 @@ class Ready(Link, frozen=True):
 
 
 class Drained(Link, frozen=True):
-    """The stage holds nothing any more."""
+    """The stage holds nothing any more. To the supervisor, and to its peers on every link."""
 
 
 class StartFailed(Link, frozen=True):

@@ -12,7 +12,8 @@ import os
 import signal
 import socket
 import sys
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ from setproctitle import setproctitle
 
 from pipeline.config import Config
 from pipeline.errors import EXIT_UNEXPECTED, CollectorError
-from pipeline.links import ControlLink, DataLink
+from pipeline.links import ControlLink, DataLink, LinkClosed
 from pipeline.logs import add_secret, log, setup
 from pipeline.messages import (
     AnyLink,
@@ -38,6 +39,8 @@ from pipeline.messages import (
 HEARTBEAT_S = 0.5
 # After the supervisor's end is gone, this long for a clean close; then the process ends anyway.
 ORPHAN_GRACE_S = 2.0
+# For telling peers that this stage is drained; one that does not read is not waited for.
+PEERS_TOLD_S = 0.4
 TITLE = "azure-collector"
 
 
@@ -60,7 +63,9 @@ class Stage:
         self.links: dict[str, DataLink] = {}
         self.generations: dict[str, int] = {}
         self.counters: Counter[str] = Counter()
-        self._attached = asyncio.Condition()
+        self._peers_changed = asyncio.Condition()
+        self._attaching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._drained_peers: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -107,21 +112,21 @@ class Stage:
         """
         link = self.links.get(peer)
         if link is not None:
-            with contextlib.suppress(ConnectionError, OSError):
+            with contextlib.suppress(LinkClosed):
                 await link.send(*messages)
 
     async def link_to(self, peer: str) -> DataLink:
         """The link to a peer, waiting for a new one while the peer is being restarted."""
-        async with self._attached:
-            await self._attached.wait_for(lambda: peer in self.links)
+        async with self._peers_changed:
+            await self._peers_changed.wait_for(lambda: peer in self.links)
         return self.links[peer]
 
     async def peer_gone(self, peer: str, link: DataLink) -> None:
-        """Wait until this link, found broken, has been replaced or taken down."""
-        async with self._attached:
+        """Take down a link that was found broken for writing; it is still read to its end."""
+        async with self._peers_changed:
             if self.links.get(peer) is link:
                 del self.links[peer]
-                link.close()
+                self._peers_changed.notify_all()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task for as long as the process lives; its failure ends the process."""
@@ -148,6 +153,9 @@ class Stage:
             self._control.send(StartFailed(error.exit_code, str(error)))
             await asyncio.wait([self._ended], timeout=self.START_TIMEOUT_S)
             return error.exit_code
+        except Exception as error:  # noqa: BLE001  # logged masked, which a traceback is not
+            self._failed(error)
+            return EXIT_UNEXPECTED
         self._control.send(Ready())
         code = await self._ended
         await self.close()
@@ -177,35 +185,55 @@ class Stage:
                 self._end(0)
 
     async def _attach(self, attach: Attach, descriptor: int) -> None:
-        link = await DataLink.open(descriptor)
+        link = DataLink.open(descriptor)
         peer = attach.peer
-        # What the last process wrote before it died still counts, and must be read first.
-        if (old_reader := self._readers.get(peer)) is not None:
-            await old_reader
-        if (old := self.links.pop(peer, None)) is not None:
-            old.close()
-        self.generations[peer] = attach.generation
-        async with self._attached:
-            self.links[peer] = link
-            self._attached.notify_all()
-        await self.on_peer(peer, attach.generation)
-        self._readers[peer] = self.spawn(self._read(peer, link))
+        # A peer that dies twice in a row is attached twice, in this order.
+        async with self._attaching[peer]:
+            # What the last process wrote before it died still counts, and must be read first.
+            if (old_reader := self._readers.get(peer)) is not None:
+                await old_reader
+            self.generations[peer] = attach.generation
+            async with self._peers_changed:
+                self.links[peer] = link
+                self._drained_peers.discard(peer)
+                self._peers_changed.notify_all()
+            await self.on_peer(peer, attach.generation)
+            self._readers[peer] = self.spawn(self._read(peer, link))
 
     async def _read(self, peer: str, link: DataLink) -> None:
         while (messages := await link.receive()) is not None:
             for message in messages:
-                await self.on_message(peer, message)
-        if self.links.get(peer) is link:
-            del self.links[peer]
-            link.close()
+                if isinstance(message, Drained):
+                    await self._peer_drained(peer)
+                else:
+                    await self.on_message(peer, message)
+        await self.peer_gone(peer, link)
+        link.close()
+
+    async def _peer_drained(self, peer: str) -> None:
+        async with self._peers_changed:
+            self._drained_peers.add(peer)
+            self._peers_changed.notify_all()
+
+    async def _hear_out(self, peers: tuple[str, ...]) -> None:
+        """Wait until all that these peers wrote before they were drained has been read."""
+        async with self._peers_changed:
+            await self._peers_changed.wait_for(
+                lambda: all(p in self._drained_peers or p not in self.links for p in peers)
+            )
 
     async def _drain(self, request: Drain) -> None:
+        deadline_s = time.monotonic() + request.within_s
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hear_out(request.after), request.within_s / 2)
         try:
-            await asyncio.wait_for(self.drain(request), request.within_s)
+            await asyncio.wait_for(self.drain(request), deadline_s - time.monotonic())
         except TimeoutError:
             log.bind(action="drain_timeout").warning(
                 "not drained within {:.0f} s; what is left is let go", request.within_s
             )
+        if told := [self.spawn(self.send(peer, Drained())) for peer in self.links]:
+            await asyncio.wait(told, timeout=PEERS_TOLD_S)
         self.beat()
         if self._control is not None:
             self._control.send(Drained())
@@ -213,8 +241,11 @@ class Stage:
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.bind(action="stage_failed").opt(exception=error).error("the stage failed")
-            self._end(EXIT_UNEXPECTED)
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        log.bind(action="stage_failed").opt(exception=error).error("the stage failed")
+        self._end(EXIT_UNEXPECTED)
 
     def _orphaned(self) -> None:
         log.bind(action="orphaned").warning("the supervisor is gone; stopping")
@@ -239,10 +270,11 @@ def run_stage(stage: type[Stage], name: str, config: Config, control: Connection
     sock = socket.socket(fileno=os.dup(control.fileno()))
     control.close()
 
-    async def main() -> int:
-        return await stage(name, config).run(sock)
+    async def main() -> None:
+        code = await stage(name, config).run(sock)
+        sys.stdout.flush()
+        # Not sys.exit(): asyncio.run() and the interpreter's end would join threads that may hang
+        # in a call.
+        os._exit(code)
 
-    code = asyncio.run(main())
-    sys.stdout.flush()
-    # Not sys.exit(): interpreter shutdown would join threads that may hang in a call.
-    os._exit(code)
+    asyncio.run(main())

@@ -46,6 +46,8 @@ START_TIMEOUT_S = 28.0
 START_PROBLEMS_WAIT_S = 10.0
 # A stage whose loop has not turned for so long hangs. A busy one beats twice a second.
 HANG_LIMIT_S = 60.0
+# A loop that turns five times a second and was away for so long says nothing about the stages.
+OWN_PAUSE_S = 5.0
 # A stage whose dependency is away when it restarts tries again after this.
 AWAY_RETRY_S = 5.0
 # After Stop, a process that does not end is killed.
@@ -89,6 +91,7 @@ class Supervisor:
         self.begun = False
         self._draining: asyncio.Task[None] | None = None
         self._idle_rounds = 0
+        self._looked_s = time.monotonic()
         self._exit_code: int | None = None
         self.problem = ""
         self.seconds = 0.0
@@ -183,6 +186,12 @@ class Supervisor:
             self._give_up(EXIT_DEPENDENCY, f"not ready after {START_TIMEOUT_S:.0f} s: {waiting}")
 
     def _kill_hung(self, now_s: float) -> None:
+        if now_s - self._looked_s > OWN_PAUSE_S:
+            # This process itself stood still (stopped, or its machine suspended) and has not read
+            # the heartbeats yet.
+            for child in self.children.values():
+                child.last_beat_s = now_s
+        self._looked_s = now_s
         for child in self.children.values():
             if child.alive and now_s - child.last_beat_s > HANG_LIMIT_S:
                 log.bind(action="stage_hung", process=child.name).error(
@@ -274,6 +283,12 @@ class Supervisor:
 
     def _start_drain(self) -> None:
         self._draining = asyncio.get_running_loop().create_task(self._drain())
+        self._draining.add_done_callback(self._drain_ended)
+
+    def _drain_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._give_up(EXIT_UNEXPECTED, f"the drain failed: {error!r}")
+        self._wake.set()
 
     async def _drain(self) -> None:
         """Drain in the order of the data; ``fetch`` again at the end, to delete and release."""
@@ -283,14 +298,14 @@ class Supervisor:
             await self._drain_kind(kind, until_s, last=False)
         await self._drain_kind("fetch", deadline_s, last=True)
         self._exit_code = EXIT_DONE
-        self._wake.set()
 
     async def _drain_kind(self, kind: str, until_s: float, *, last: bool) -> None:
         children = [c for c in self.children.values() if c.name.startswith(kind) and c.alive]
         within_s = max(0.5, until_s - time.monotonic())
+        after = tuple(name for name, child in self.children.items() if child.drained)
         for child in children:
             child.drained = False
-            child.send(Drain(within_s, last))
+            child.send(Drain(within_s, last, after))
         # A little longer than the stage itself waits, so that it has the last word.
         deadline_s = time.monotonic() + within_s + 0.5
         while any(c.alive and not c.drained for c in children) and time.monotonic() < deadline_s:

@@ -26,6 +26,7 @@ from pipeline.errors import SandboxError
 from pipeline.folders import cache_folder
 from pipeline.logs import add_secret, log
 from pipeline.sandbox import snowflake
+from pipeline.sandbox.arm.settings import TOKEN_VARIABLE
 from pipeline.sandbox.azurite import Azurite, Say, quiet
 from pipeline.sandbox.children import Child, python_command
 from pipeline.slots import Slot, hold_folder
@@ -189,8 +190,9 @@ class Sandbox:
             remove_old_runs(self.folder.parent)
 
     def _start_arm(self) -> Child:
-        options = ["--port", "0", f"--token={self._token}", *self._arm_options]
-        return self._start_python("ARM simulator", "pipeline.sandbox.arm", options)
+        options = ["--port", "0", *self._arm_options]
+        env = {**os.environ, TOKEN_VARIABLE: self._token}
+        return self._start_python("ARM simulator", "pipeline.sandbox.arm", options, env)
 
     def _start_snowflake(self) -> Child:
         options = ["--port", "0", "--data", str(self.duckdb_file.parent)]
@@ -198,7 +200,7 @@ class Sandbox:
         return self._start_python("fakesnow", "pipeline.sandbox.snowflake", options, env)
 
     def _start_python(
-        self, name: str, module: str, options: list[str], env: Mapping[str, str] | None = None
+        self, name: str, module: str, options: list[str], env: Mapping[str, str]
     ) -> Child:
         child = Child(
             name,

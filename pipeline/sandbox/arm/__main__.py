@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, SandboxError
 from pipeline.sandbox.arm.server import serve
-from pipeline.sandbox.arm.settings import Settings
+from pipeline.sandbox.arm.settings import TOKEN_VARIABLE, Settings
 
 _HELP = {
     "port": "0 takes any free one",
@@ -80,6 +81,8 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     try:
         settings = settings_from(sys.argv[1:])
+        if settings.token is None:
+            settings = msgspec.structs.replace(settings, token=os.environ.get(TOKEN_VARIABLE))
     except msgspec.ValidationError as error:
         sys.stderr.write(f"wrong setting: {error}\n")
         return EXIT_CONFIG

@@ -13,6 +13,8 @@ Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 # The longest a simulated answer is delayed, so that a typing error cannot park a test for a day.
 LATENCY_MAX_MS = 600_000
+# Environment variable with the accepted token; arguments show in ps.
+TOKEN_VARIABLE = "SANDBOX_ARM_TOKEN"  # noqa: S105 - a name
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
