@@ -6,6 +6,7 @@ Imports stand in the commands, because spawned processes and quick commands pass
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 unexpected failure, 2 bad usage or settings, 3 a dependency could
         not be reached, 4 a stage kept crashing.
     """
+    _reach_loopback_directly()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     options = parser.parse_args(_with_command(arguments))
@@ -46,6 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, e.g. head
         sys.stderr.close()
         return 1
+
+
+def _reach_loopback_directly() -> None:
+    """No proxy of the environment for this machine itself: the sandbox is not behind it."""
+    if not any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ):
+        return
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    names = [*filter(None, known.split(",")), "127.0.0.1", "localhost"]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys(names))
 
 
 def _with_command(arguments: list[str]) -> list[str]:

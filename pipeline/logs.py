@@ -6,7 +6,11 @@ A value that was registered as a secret is masked wherever it turns up.
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
+from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
@@ -21,16 +25,45 @@ MASK = "***"
 # Shorter values are not masked in text: they would blank out ordinary words.
 SECRET_MIN_CHARS = 6
 
+# Secrets that are replaced every hour or so are masked until so many newer ones have come.
+MAX_PASSING_SECRETS = 32
+# Frames of an error's traceback that are logged, the innermost ones.
+TRACEBACK_FRAMES = 8
+
+_lasting: set[str] = set()
+_passing: OrderedDict[str, None] = OrderedDict()
+# Both, and how they look in JSON and line by line; the longest first.
 _secrets: list[str] = []
 _out: TextIO = sys.stdout
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def add_secret(value: str | None) -> None:
-    """Mask this value in every log line of this process from now on."""
-    if value and len(value) >= SECRET_MIN_CHARS and value not in _secrets:
-        _secrets.append(value)
-        _secrets.sort(key=len, reverse=True)  # a secret within a secret must not unmask its rest
+def add_secret(value: str | None, *, passing: bool = False) -> None:
+    """Mask this value in every log line of this process from now on.
+
+    Args:
+        value: the secret; nothing happens if it is None or short.
+        passing: it will be replaced by another one, as a token is.
+    """
+    global _secrets
+    if not value or len(value) < SECRET_MIN_CHARS or value in _lasting or value in _passing:
+        return
+    if passing:
+        _passing[value] = None
+        if len(_passing) > MAX_PASSING_SECRETS:
+            _passing.popitem(last=False)
+    else:
+        _lasting.add(value)
+    shapes = {shape for secret in (*_lasting, *_passing) for shape in _shapes(secret)}
+    # A secret within a secret must not unmask its rest.
+    _secrets = sorted(shapes, key=len, reverse=True)
+
+
+def _shapes(secret: str) -> set[str]:
+    """A secret as it may stand in text: as it is, in JSON, in a repr, a line of it alone."""
+    whole = {secret, _encode(secret).decode()[1:-1], repr(secret)[1:-1]}
+    lines = {line for line in secret.splitlines() if not line.startswith("-----")}
+    return {shape for shape in whole | lines if len(shape) >= SECRET_MIN_CHARS}
 
 
 def masked(text: str) -> str:
@@ -54,22 +87,46 @@ def setup(level: str, fmt: str, stage: str, *, to_stderr: bool = False) -> None:
     _out = sys.stderr if to_stderr else sys.stdout
     log.remove()
     log.configure(extra={"stage": stage})
-    log.add(_write_json if fmt == "json" else _write_text, level=level, format="{message}")
+    # Not loguru's own tracebacks: with `diagnose` they hold the values of variables.
+    log.add(
+        _write_json if fmt == "json" else _write_text,
+        level=level, format="{message}", backtrace=False, diagnose=False,
+    )  # fmt: skip
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, _FromLibraries)]:
+        root.removeHandler(handler)
+    root.addHandler(_FromLibraries(logging.WARNING))
+
+
+class _FromLibraries(logging.Handler):
+    """What libraries have to say, masked and in our format; else Python prints it as it is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        log.bind(action="library", logger=record.name).opt(exception=error).log(
+            record.levelname, "{}", record.getMessage()
+        )
 
 
 def _exception(record: Record) -> str | None:
     error = record["exception"]
     if error is None or error.value is None:
         return None
-    return f"{type(error.value).__name__}: {error.value}"
+    frames = traceback.extract_tb(error.traceback)[-TRACEBACK_FRAMES:]
+    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
+    return f"{type(error.value).__name__}: {error.value}" + (f" [{where}]" if where else "")
 
 
 def _emit(text: str) -> None:
     # One write a line, so that lines of several processes do not run into each other.
+    line = masked(text) + "\n"
     try:
-        _out.write(masked(text) + "\n")
+        _out.write(line)
         _out.flush()
-    except (BrokenPipeError, ValueError):  # whoever read our output is gone
+    except UnicodeEncodeError:
+        _out.write(line.encode("ascii", "backslashreplace").decode("ascii"))
+        _out.flush()
+    except (OSError, ValueError):  # whoever read our output is gone, or its disk is full
         return
 
 

@@ -128,4 +128,12 @@ def _show_collected(config: Config, console: Console) -> None:
 def _show_how_to_query(duckdb_file: Path, folder: Path, console: Console) -> None:
     console.print(f"\nThe tables stay in the DuckDB file {duckdb_file}")
     console.print("Ask them again, with any SQL of Snowflake's:\n")
-    console.print(f'  azure-collector sandbox --data {folder} --query "{QUERY}"')
+    console.print(f'  {_python()} -m pipeline sandbox --data {folder} --query "{QUERY}"')
+
+
+def _python() -> str:
+    """This interpreter as one would type it here: a virtual environment need not be on PATH."""
+    executable = Path(sys.executable)
+    if executable.is_relative_to(Path.cwd()):
+        executable = executable.relative_to(Path.cwd())
+    return str(executable)
