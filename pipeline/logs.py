@@ -6,6 +6,7 @@ A value that was registered as a secret is masked wherever it turns up.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
@@ -29,6 +30,8 @@ SECRET_MIN_CHARS = 6
 MAX_PASSING_SECRETS = 32
 # Frames of an error's traceback that are logged, the innermost ones.
 TRACEBACK_FRAMES = 8
+# Levels that loguru knows too.
+LIBRARY_LEVELS = (logging.WARNING, logging.ERROR, logging.CRITICAL)
 
 _lasting: set[str] = set()
 _passing: OrderedDict[str, None] = OrderedDict()
@@ -103,8 +106,9 @@ class _FromLibraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
+        known = logging.getLevelNamesMapping().get(record.levelname) in LIBRARY_LEVELS
         log.bind(action="library", logger=record.name).opt(exception=error).log(
-            record.levelname, "{}", record.getMessage()
+            record.levelname if known else record.levelno, "{}", record.getMessage()
         )
 
 
@@ -140,7 +144,11 @@ def _write_json(message: Message) -> None:
     }
     if (error := _exception(record)) is not None:
         line["error"] = error
-    _emit(_encode(line).decode())
+    try:
+        text = _encode(line).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair, out of JSON
+        text = json.dumps(line, default=str)
+    _emit(text)
 
 
 def _write_text(message: Message) -> None:

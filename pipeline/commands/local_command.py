@@ -29,7 +29,7 @@ SHOWN_TYPES = 25
 
 QUERY = """\
 SELECT NAME, LOCATION, BODY:properties.hardwareProfile.vmSize::VARCHAR AS VM_SIZE \
-FROM RESOURCES_LATEST WHERE RESOURCE_TYPE ILIKE 'Microsoft.Compute/virtualMachines' LIMIT 5"""
+FROM RESOURCES WHERE SERVICE = 'compute' ORDER BY COLLECTED_AT DESC, NAME LIMIT 5"""
 
 
 def run_local(overrides: Mapping[str, str], env_file: Path, *, until_empty: bool) -> int:
@@ -128,12 +128,14 @@ def _show_collected(config: Config, console: Console) -> None:
 def _show_how_to_query(duckdb_file: Path, folder: Path, console: Console) -> None:
     console.print(f"\nThe tables stay in the DuckDB file {duckdb_file}")
     console.print("Ask them again, with any SQL of Snowflake's:\n")
-    console.print(f'  {_python()} -m pipeline sandbox --data {folder} --query "{QUERY}"')
+    python = _as_typed(Path(sys.executable))
+    console.print(f'  {python} -m pipeline sandbox --data {_as_typed(folder)} --query "{QUERY}"')
 
 
-def _python() -> str:
-    """This interpreter as one would type it here: a virtual environment need not be on PATH."""
-    executable = Path(sys.executable)
-    if executable.is_relative_to(Path.cwd()):
-        executable = executable.relative_to(Path.cwd())
-    return str(executable)
+def _as_typed(path: Path) -> str:
+    """A path as one would type it here. A virtual environment need not be on PATH."""
+    if path.is_relative_to(Path.cwd()):
+        return str(path.relative_to(Path.cwd()))
+    if path.is_relative_to(Path.home()):
+        return f"~/{path.relative_to(Path.home())}"
+    return str(path)
