@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from pipeline import tables
 from pipeline.messages import Part
+from pipeline.slots import hold_folder
 
 SUFFIX = ".arrow"
 # A file under this name was not finished when its writer died; it is removed at the next start.
@@ -138,6 +139,27 @@ class Spool:
         """Rename a batch that cannot be read to ``<batch id>.damaged`` and return its new path."""
         path = self.path(batch_id)
         return path.rename(path.with_suffix(".damaged"))
+
+    def adopt(self) -> int:
+        """Take over the batches of collectors that ran on this host before and run no more.
+
+        The collectors of a host have numbered folders side by side, each held while it runs.
+
+        Returns:
+            How many batches were taken.
+        """
+        adopted = 0
+        for sibling in sorted(self.folder.parent.iterdir()):
+            if sibling == self.folder or not sibling.name.isdigit():
+                continue
+            held = hold_folder(sibling)
+            if held is None:
+                continue  # its collector is running
+            with held:
+                for batch in sibling.glob("*" + SUFFIX):
+                    batch.rename(self.folder / batch.name)
+                    adopted += 1
+        return adopted
 
     def remove_unfinished(self) -> int:
         """Remove half-written batches of a writer that died; return how many there were."""

@@ -41,6 +41,10 @@ class Load(Stage):
         self._loader = Loader(config)
         # One thread: the connector's session belongs to it.
         self._thread = ThreadPoolExecutor(1, "load")
+        if adopted := self._spool.adopt():
+            log.bind(action="batches_adopted", batches=adopted).info(
+                "took over {} batches that another collector had left", adopted
+            )
         self._waiting: dict[str, int] = self._spool.list()
         self._news = asyncio.Event()
         self._loading = False
