@@ -8,6 +8,7 @@ MERGE finds it there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,10 @@ from stages.load.loader import Loaded, Loader
 # A failed load is tried again after this, doubling, with jitter.
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 30.0
+# How often a drain looks whether all is loaded.
+DRAIN_POLL_S = 0.05
+# How often the spool is looked into without a word from ``batch``.
+RESCAN_S = 2.0
 
 
 class Load(Stage):
@@ -77,8 +82,10 @@ class Load(Stage):
 
     async def drain(self, request: Drain) -> None:
         """Load everything that waits."""
-        while self._waiting or self._loading:
-            await asyncio.sleep(0.02)
+        # ``batch`` has sealed its last one, but its word may still be on the way.
+        while self._loading or self._spool.list():
+            self._news.set()
+            await asyncio.sleep(DRAIN_POLL_S)
 
     async def close(self) -> None:
         """End the session, if no load holds it."""
@@ -99,8 +106,13 @@ class Load(Stage):
 
     async def _load_for_ever(self) -> None:
         while True:
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), RESCAN_S)
             self._news.clear()
+            # A word that was sent while this process was being restarted is lost; the file is not.
+            self._waiting = self._spool.list()
+            if not self._waiting:
+                continue
             while self._waiting:
                 plan = join_plan(self._waiting, self.config.batch_bytes)
                 self._loading = True
