@@ -255,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", metavar="FILE", nargs="+", help="JSON or JSON Lines; - for stdin")
     check.add_argument("--allow-writes", action="store_true", help="as with ALLOW_WRITES=true")
     examples = add("examples", _examples, "list message templates, or print one", bare=True)
-    examples.add_argument("name", metavar="NAME", nargs="?", help="a service, or all")
+    examples.add_argument("name", metavar="NAME", nargs="?", help="a service, e.g. compute")
     examples.add_argument("--subscription", metavar="ID", help="subscription id to fill in")
     init = add("init-snowflake", _init_snowflake, "create or migrate tables and views")
     init.add_argument("--print", action="store_true", help="only show the SQL")

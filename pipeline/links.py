@@ -33,8 +33,6 @@ READ_BYTES = 256 * 1024
 CONTROL_BUFFER_FRAMES = 10_000
 # Descriptors in one control frame.
 MAX_DESCRIPTORS = 4
-# A program that a stage starts, e.g. `az`, must not hold a link open. (macOS has no such flag.)
-CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 _LENGTH = struct.Struct("<I")
 _encode = msgspec.msgpack.Encoder().encode
@@ -229,15 +227,16 @@ class ControlLink:
     def _readable(self) -> None:
         try:
             # recv() would drop descriptors silently, so every read is ready for some.
-            data, descriptors, _, _ = socket.recv_fds(
-                self._sock, READ_BYTES, MAX_DESCRIPTORS, CLOSE_ON_EXEC
-            )
+            data, descriptors, _, _ = socket.recv_fds(self._sock, READ_BYTES, MAX_DESCRIPTORS)
         except BlockingIOError:
             return
         except OSError:
             self._close()
             return
-        self._descriptors.extend(descriptors)
+        for descriptor in descriptors:
+            # A program that a stage starts, e.g. `az`, must not hold a link open.
+            os.set_inheritable(descriptor, False)
+            self._descriptors.append(descriptor)
         if not data:
             self._close()
             return

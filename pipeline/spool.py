@@ -31,6 +31,10 @@ _encode_parts = msgspec.msgpack.Encoder().encode
 _decode_parts = msgspec.msgpack.Decoder(list[Part]).decode
 
 
+class DamagedBatch(ValueError):
+    """A file of the spool is not what a writer sealed."""
+
+
 @dataclass(frozen=True)
 class SealedBatch:
     """A sealed batch, read through a memory map: its tables copy nothing.
@@ -117,19 +121,16 @@ class Spool:
         """Read a batch; its tables are valid inside the ``with`` only.
 
         Raises:
-            pyarrow.ArrowInvalid: the file is damaged.
+            DamagedBatch: the file is not what was sealed.
             FileNotFoundError: there is no such batch.
+            OSError: it cannot be opened now, e.g. for lack of descriptors.
         """
         path = self.path(batch_id)
+        size_bytes = path.stat().st_size
+        if not size_bytes:  # which cannot be mapped
+            raise DamagedBatch(f"{path} is empty")
         with pa.memory_map(str(path)) as file:
-            read = [pa.ipc.open_stream(file).read_all() for _ in range(3)]
-            yield SealedBatch(
-                batch_id=batch_id,
-                resources=read[0],
-                requests=read[1],
-                parts=_decode_parts(read[2]["PARTS"][0].as_py()),
-                size_bytes=path.stat().st_size,
-            )
+            yield _read(batch_id, file, size_bytes)
 
     def remove(self, batch_id: str) -> None:
         """Take a batch out of the spool, once it is committed."""
@@ -175,6 +176,20 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _read(batch_id: str, file: pa.MemoryMappedFile, size_bytes: int) -> SealedBatch:
+    try:
+        resources, requests, parts = (pa.ipc.open_stream(file).read_all() for _ in range(3))
+        return SealedBatch(
+            batch_id=batch_id,
+            resources=resources,
+            requests=requests,
+            parts=_decode_parts(parts["PARTS"][0].as_py()),
+            size_bytes=size_bytes,
+        )
+    except (pa.ArrowException, OSError, LookupError, msgspec.MsgspecError) as error:
+        raise DamagedBatch(f"batch {batch_id} cannot be read: {error}") from error
 
 
 def empty() -> tuple[pa.Table, pa.Table]:

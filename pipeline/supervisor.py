@@ -40,10 +40,9 @@ from pipeline.stage import TITLE
 
 # How often the loop looks around when nothing wakes it.
 TICK_S = 0.2
-# All stages stand within this, or the collector gives up starting.
-START_TIMEOUT_S = 28.0
-# One stage failed to start: wait this long for the others, to tell every problem at once.
-START_PROBLEMS_WAIT_S = 10.0
+# All stages stand within this, or the collector gives up starting. With STOP_TIMEOUT_S it is less
+# than 30 s. A stage that failed waits for the others, so that every problem is told at once.
+START_TIMEOUT_S = 25.0
 # A stage whose loop has not turned for so long hangs. A busy one beats twice a second.
 HANG_LIMIT_S = 60.0
 # A loop that turns five times a second and was away for so long says nothing about the stages.
@@ -178,12 +177,13 @@ class Supervisor:
             return
         waiting = [c.name for c in self.children.values() if not c.ready]
         silent = [name for name in waiting if name not in self._problems]
-        late = now_s - started_s > (START_PROBLEMS_WAIT_S if self._problems else START_TIMEOUT_S)
-        if self._problems and (late or not silent):
-            texts = dict.fromkeys(failed.problem for failed in self._problems.values())
-            self._give_up(next(iter(self._problems.values())).exit_code, "\n".join(texts))
-        elif late:
-            self._give_up(EXIT_DEPENDENCY, f"not ready after {START_TIMEOUT_S:.0f} s: {waiting}")
+        if silent and now_s - started_s <= START_TIMEOUT_S:
+            return
+        texts = list(dict.fromkeys(failed.problem for failed in self._problems.values()))
+        if silent:
+            texts.append(f"not ready after {START_TIMEOUT_S:.0f} s: {', '.join(silent)}")
+        codes = [failed.exit_code for failed in self._problems.values()] or [EXIT_DEPENDENCY]
+        self._give_up(codes[0], "\n".join(texts))
 
     def _kill_hung(self, now_s: float) -> None:
         if now_s - self._looked_s > OWN_PAUSE_S:
@@ -297,7 +297,9 @@ class Supervisor:
             until_s = deadline_s - reserve * self.config.drain_timeout
             await self._drain_kind(kind, until_s, last=False)
         await self._drain_kind("fetch", deadline_s, last=True)
-        self._exit_code = EXIT_DONE
+        # wait_for() may swallow the cancel of a second signal.
+        if self._exit_code is None:
+            self._exit_code = EXIT_DONE
 
     async def _drain_kind(self, kind: str, until_s: float, *, last: bool) -> None:
         children = [c for c in self.children.values() if c.name.startswith(kind) and c.alive]

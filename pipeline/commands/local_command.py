@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from shlex import quote
 
 import msgspec
+from dotenv import dotenv_values
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config, load
+from pipeline.config_sources import SERVICE_PREFIXES
 from pipeline.entry_points import COMMANDS, resolve
 from pipeline.errors import EXIT_DONE
 from pipeline.examples import all_examples, as_text
@@ -48,13 +51,13 @@ def run_local(overrides: Mapping[str, str], env_file: Path, *, until_empty: bool
     """
     from pipeline.commands.run_command import run_collector
 
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
     folder = cache_folder() / "local"
     console.print("Starting the sandbox: Azurite, the ARM simulator, fakesnow …")
     arm_options = ["--subscriptions", str(SUBSCRIPTIONS)]
     with Sandbox(folder, arm_options=arm_options, say=console.print) as sandbox:
         config = load(PROFILE, overrides, env_file=env_file, sandbox=sandbox.settings)
-        _say_ignored(overrides, console)
+        _say_ignored({*os.environ, *overrides, *dotenv_values(env_file)}, console)
         sent = _send_examples(config)
         console.print(f"Sent {sent} example messages to the queue {config.azure_queue_name[0]!r}.")
         code = run_collector(config, until_empty=until_empty)
@@ -65,9 +68,8 @@ def run_local(overrides: Mapping[str, str], env_file: Path, *, until_empty: bool
     return code
 
 
-def _say_ignored(overrides: Mapping[str, str], console: Console) -> None:
-    given = {name for name in (*os.environ, *overrides) if name in BY_NAME}
-    ignored = sorted(name for name in given if name.startswith(("AZURE_", "SNOWFLAKE_")))
+def _say_ignored(given: Collection[str], console: Console) -> None:
+    ignored = sorted(n for n in given if n in BY_NAME and n.startswith(SERVICE_PREFIXES))
     if ignored:
         console.print(f"Not used in a local run, which has its own: {', '.join(ignored)}")
 
@@ -126,16 +128,18 @@ def _show_collected(config: Config, console: Console) -> None:
 
 
 def _show_how_to_query(duckdb_file: Path, folder: Path, console: Console) -> None:
-    console.print(f"\nThe tables stay in the DuckDB file {duckdb_file}")
+    # Never broken over lines: what is there to be copied has to work.
+    console.print(f"\nThe tables stay in the DuckDB file {duckdb_file}", soft_wrap=True)
     console.print("Ask them again, with any SQL of Snowflake's:\n")
     python = _as_typed(Path(sys.executable))
-    console.print(f'  {python} -m pipeline sandbox --data {_as_typed(folder)} --query "{QUERY}"')
+    query = f'{python} -m pipeline sandbox --data {_as_typed(folder)} --query "{QUERY}"'
+    console.print(f"  {query}", soft_wrap=True)
 
 
 def _as_typed(path: Path) -> str:
-    """A path as one would type it here. A virtual environment need not be on PATH."""
+    """A path as one would type it in a shell here. A virtual environment need not be on PATH."""
     if path.is_relative_to(Path.cwd()):
-        return str(path.relative_to(Path.cwd()))
+        return quote(str(path.relative_to(Path.cwd())))
     if path.is_relative_to(Path.home()):
-        return f"~/{path.relative_to(Path.home())}"
-    return str(path)
+        return f"~/{quote(str(path.relative_to(Path.home())))}"
+    return quote(str(path))

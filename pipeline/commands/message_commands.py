@@ -12,7 +12,7 @@ from typing import Protocol, TextIO
 from pipeline.commands.message_files import FileMessage, FileProblem, read_messages
 from pipeline.config import Config
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, DependencyError
-from pipeline.examples import as_text, example_message
+from pipeline.examples import all_examples, as_text, example_message
 from pipeline.logs import log
 from pipeline.services import SERVICES, closest, lookup
 
@@ -20,6 +20,8 @@ from pipeline.services import SERVICES, closest, lookup
 SENDERS = 16
 # Sends handed to the threads before the oldest ones are waited for.
 MAX_PENDING = 1_000
+# Stands for every service where a name is taken.
+ALL = "all"
 # Problems and notes that are printed, each; what is beyond is counted.
 MAX_PRINTED = 50
 
@@ -138,7 +140,10 @@ def list_examples(out: TextIO | None = None) -> int:
             f"{service.versions[0]:<10}  {service.purpose}",
             file=out,
         )
-    print("\nazure-collector examples NAME prints a message to send", file=out)
+    print(
+        f"\nazure-collector examples NAME prints a message to send; {ALL} prints every one of them",
+        file=out,
+    )
     return EXIT_DONE
 
 
@@ -149,17 +154,21 @@ def print_example(
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
-    """Print the example message of a service.
+    """Print the example message of a service, or with ``all`` those of every one as JSON Lines.
 
     Args:
-        name: of the service.
+        name: of the service, or ``all``.
         subscription_id: put into it; a placeholder if None.
-        out: the message; standard output if not given.
+        out: the messages; standard output if not given.
         err: problems; standard error if not given.
 
     Returns:
         0, or 2 if the table has no such service.
     """
+    if name == ALL:
+        for message in all_examples(subscription_id):
+            print(as_text(message, indent=0), file=out or sys.stdout)
+        return EXIT_DONE
     service = lookup(name)
     if service is None:
         hint = f"did you mean {guess}?" if (guess := closest(name)) else "`examples` lists them"

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.messages import Rows
+from stages.batch.builder import size_of
 
 # Of unfinished requests kept in memory, each; more goes to a temporary file.
 MEMORY_BYTES = 8 * 1024 * 1024
@@ -25,6 +26,7 @@ Key = tuple[int, int, int]
 
 class _Held:
     def __init__(self, folder: Path) -> None:
+        self.size_bytes = 0
         # Open for as long as the rows are held; close() closes it.
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115
             MEMORY_BYTES, dir=str(folder)
@@ -35,15 +37,44 @@ class _Held:
         data = _encode(rows)
         self._file.write(data)
         self._sizes.append(len(data))
+        self.size_bytes += size_of(rows)
 
     def read(self) -> Iterator[Rows]:
         self._file.seek(0)
         for size in self._sizes:
             yield _decode(self._file.read(size))
-        self.close()
 
     def close(self) -> None:
         self._file.close()
+
+
+class Whole:
+    """All frames of a request.
+
+    Args:
+        last: the frame with the outcome.
+        earlier: the others, or None.
+
+    Attributes:
+        rows: resource rows in all of them.
+        size_bytes: what they add to a batch.
+    """
+
+    def __init__(self, last: Rows, earlier: _Held | None) -> None:
+        self._last = last
+        self._earlier = earlier
+        self.rows = last.outcome.rows if last.outcome is not None else 0
+        self.size_bytes = size_of(last) + (earlier.size_bytes if earlier is not None else 0)
+
+    def __iter__(self) -> Iterator[Rows]:
+        if self._earlier is not None:
+            yield from self._earlier.read()
+        yield self._last
+
+    def close(self) -> None:
+        """Let go of the frames."""
+        if self._earlier is not None:
+            self._earlier.close()
 
 
 class Assembly:
@@ -57,18 +88,16 @@ class Assembly:
         self._folder = folder
         self._held: dict[str, dict[Key, _Held]] = {}
 
-    def add(self, peer: str, rows: Rows) -> Iterator[Rows]:
-        """Take a frame; give out all frames of its request when it is the last."""
+    def add(self, peer: str, rows: Rows) -> Whole | None:
+        """Take a frame; give out the whole request when it is the last. The caller closes it."""
         held = self._held.setdefault(peer, {})
         key = (rows.lease.lease_id, rows.lease.attempt, rows.request.index)
         if rows.outcome is None:
             if key not in held:
                 held[key] = _Held(self._folder)
             held[key].add(rows)
-            return
-        if (earlier := held.pop(key, None)) is not None:
-            yield from earlier.read()
-        yield rows
+            return None
+        return Whole(rows, held.pop(key, None))
 
     def forget(self, peer: str) -> None:
         """The writer is gone, and with it the rest of what it had begun."""

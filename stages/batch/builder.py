@@ -17,6 +17,13 @@ from pipeline.messages import LeaseRef, Outcome, Part, RequestKey, Resource, Row
 ROW_OVERHEAD_BYTES = 600
 
 
+def size_of(rows: Rows) -> int:
+    """Bytes that a frame adds to a batch."""
+    bodies = sum(len(resource.body or b"") for resource in rows.resources)
+    lines = len(rows.resources) + (rows.outcome is not None)
+    return bodies + lines * ROW_OVERHEAD_BYTES
+
+
 class BatchBuilder:
     """One batch being filled.
 
@@ -42,14 +49,13 @@ class BatchBuilder:
         lease, request = rows.lease, rows.request
         for resource in rows.resources:
             self._resource_rows.append(self._resource(lease, request, resource))
-            self.size_bytes += ROW_OVERHEAD_BYTES + len(resource.body or b"")
         self.resources += len(rows.resources)
         expects = None
         if rows.outcome is not None:
             expects = rows.outcome.rows
             self._request_rows.append(self._request(lease, request, rows.outcome))
             self.requests += 1
-            self.size_bytes += ROW_OVERHEAD_BYTES
+        self.size_bytes += size_of(rows)
         key = (lease.lease_id, lease.attempt, request.index)
         before = self._parts.get(key)
         count = len(rows.resources) + (before.rows if before is not None else 0)

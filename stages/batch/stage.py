@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
+from contextlib import closing
 
 from pipeline.config import Config
 from pipeline.entry_points import kind_of
@@ -12,7 +13,7 @@ from pipeline.logs import log
 from pipeline.messages import AnyLink, Drain, Flush, Part, Rows, Sealed
 from pipeline.spool import Spool, new_batch_id
 from pipeline.stage import Stage
-from stages.batch.assembly import Assembly
+from stages.batch.assembly import Assembly, Whole
 from stages.batch.builder import BatchBuilder
 
 # How often BATCH_TIMEOUT is looked at, at most.
@@ -71,25 +72,26 @@ class Batch(Stage):
         return {"batch_rows": float(builder.resources) if builder is not None else 0.0}
 
     async def _take(self, peer: str, rows: Rows) -> None:
-        first = True
-        for frame in self._assembly.add(peer, rows):
-            if first and self._builder is not None and self._would_overflow(frame):
+        whole = self._assembly.add(peer, rows)
+        if whole is None:
+            return
+        with closing(whole):
+            if self._builder is not None and self._would_overflow(self._builder, whole):
                 await self._seal()
-            first = False
-            if self._builder is None:
-                self._builder = BatchBuilder(new_batch_id())
-                self._first_row_s = time.monotonic()
-            self._builder.add(frame)
-            if self._builder.size_bytes >= self.config.batch_bytes:
-                await self._seal()
+            for frame in whole:
+                if self._builder is None:
+                    self._builder = BatchBuilder(new_batch_id())
+                    self._first_row_s = time.monotonic()
+                self._builder.add(frame)
+                if self._builder.size_bytes >= self.config.batch_bytes:
+                    await self._seal()
         if self._builder is not None and len(self._builder) >= self.config.batch_size:
             await self._seal()
 
-    def _would_overflow(self, frame: Rows) -> bool:
-        assert self._builder is not None
-        rows = self._builder.resources + len(frame.resources)
-        requests = self._builder.requests + 1
-        return max(rows, requests) > self.config.batch_size
+    def _would_overflow(self, builder: BatchBuilder, whole: Whole) -> bool:
+        rows = max(builder.resources + whole.rows, builder.requests + 1)
+        size_bytes = builder.size_bytes + whole.size_bytes
+        return rows > self.config.batch_size or size_bytes > self.config.batch_bytes
 
     async def _watch_timeout(self) -> None:
         while True:

@@ -6,11 +6,12 @@ Retry-After says.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.response import BaseHTTPResponse
 
 from pipeline import __version__
@@ -30,13 +31,17 @@ class ExchangeFailed(Exception):
         code: short and stable, e.g. ``ReadTimeout``.
         problem: what happened.
         retryable: another try may get one.
+        sent: ARM may have had the request, and acted on it.
     """
 
-    def __init__(self, code: str, problem: str, *, retryable: bool = True) -> None:
+    def __init__(
+        self, code: str, problem: str, *, retryable: bool = True, sent: bool = True
+    ) -> None:
         super().__init__(code, problem)
         self.code = code
         self.problem = problem
         self.retryable = retryable
+        self.sent = sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class ArmClient:
         connections: kept open; one a thread.
         connect_timeout_s: to open a connection.
         read_timeout_s: without a byte from the server.
+        answer_timeout_s: to read a body, however steadily it drips.
         max_body_bytes: of an answer, decompressed.
     """
 
@@ -72,8 +78,10 @@ class ArmClient:
         connections: int,
         connect_timeout_s: float,
         read_timeout_s: float,
+        answer_timeout_s: float,
         max_body_bytes: int,
     ) -> None:
+        self._answer_timeout_s = answer_timeout_s
         self._max_body_bytes = max_body_bytes
         timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
         if origin.scheme == "https":
@@ -109,6 +117,10 @@ class ArmClient:
         Raises:
             ExchangeFailed: no whole answer came.
         """
+        if not (token.isascii() and token.isprintable()):
+            # http.client would say so too, and quote the token.
+            problem = "the access token holds what no header takes, e.g. a line break"
+            raise ExchangeFailed("BadToken", problem, retryable=False, sent=False)
         sent: Mapping[str, str] = self._headers
         if headers or body is not None:
             # The message may spell a header in another case; it must not go out twice.
@@ -136,6 +148,8 @@ class ArmClient:
                 response.close()
                 raise
             response.release_conn()
+        except (ConnectTimeoutError, NewConnectionError) as error:
+            raise ExchangeFailed(type(error).__name__, _plain(error), sent=False) from error
         except HTTPError as error:
             raise ExchangeFailed(type(error).__name__, _plain(error)) from error
         except (OSError, ValueError) as error:
@@ -149,8 +163,14 @@ class ArmClient:
     def _read(self, response: BaseHTTPResponse) -> bytes:
         parts = []
         size = 0
-        while data := response.read(READ_BYTES, decode_content=True):
+        until_s = time.monotonic() + self._answer_timeout_s
+        # read1(), because read() would gather a dripping body for as long as it drips.
+        while data := response.read1(READ_BYTES, decode_content=True):
             size += len(data)
+            if time.monotonic() > until_s:
+                raise ExchangeFailed(
+                    "AnswerTimeout", f"no whole answer within {self._answer_timeout_s:.0f} s"
+                )
             if size > self._max_body_bytes:
                 raise ExchangeFailed(
                     "ResponseTooLarge",

@@ -7,16 +7,53 @@ together with the outcome.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
+from typing import IO, overload
 
 from pipeline.links import frame
 from pipeline.messages import LeaseRef, Outcome, RequestKey, Resource, Rows
 
-# Body bytes that make a frame of their own, so that no frame nears a link's limit.
+# Bytes that make a frame of their own, so that no frame nears a link's limit.
 FRAME_BYTES = 1024 * 1024
+# What a row's other columns take, about: a list of numbers has small bodies, and many.
+ROW_BYTES = 256
 # Frames kept in memory; more goes to a file.
 MEMORY_BYTES = 8 * 1024 * 1024
+
+
+class Frames(Sequence[bytes]):
+    """Frames in the order of their making, read from the file one at a time.
+
+    Valid until the rows are discarded, and any number of times: a link may have to be written anew.
+
+    Args:
+        file: holds all but the last, or None when there is only one.
+        sizes: of those in the file.
+        last: the frame with the outcome.
+    """
+
+    def __init__(self, file: IO[bytes] | None, sizes: list[int], last: bytes) -> None:
+        self._file = file
+        self._ends = [0, *accumulate(sizes)]
+        self._last = last
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        if self._file is None or at == len(self) - 1:
+            return self._last
+        self._file.seek(self._ends[at])
+        return self._file.read(self._ends[at + 1] - self._ends[at])
 
 
 class HeldRows:
@@ -41,21 +78,19 @@ class HeldRows:
         """Hold one page's rows."""
         for row in rows:
             self._rows.append(row)
-            self._rows_bytes += len(row.body or b"")
+            self._rows_bytes += ROW_BYTES + len(row.body or b"")
             if self._rows_bytes >= FRAME_BYTES:
                 self._put_frame()
 
-    def complete(self, outcome: Outcome) -> Iterator[bytes]:
+    def complete(self, outcome: Outcome) -> Frames:
         """The frames for the link, the outcome in the last."""
-        if self._file is not None:
-            self._file.seek(0)
-            for size in self._sizes:
-                yield self._file.read(size)
-        yield frame([Rows(self._lease, self._request, self._rows, outcome)])
+        last = frame([Rows(self._lease, self._request, self._rows, outcome)])
+        return Frames(self._file, self._sizes, last)
 
     def discard(self) -> None:
         """Let go of everything."""
         self._rows = []
+        self._rows_bytes = 0
         self._sizes = []
         if self._file is not None:
             self._file.close()

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from pipeline.messages import PlannedRequest
 from stages.execute.client import Answer
-from stages.execute.rows import BrokenBody
+from stages.execute.rows import BrokenBody, error_of
 from stages.execute.waits import retry_after_s
 
-# Between two polls when the answer does not say, and at most.
+# Between two polls when the answer does not say, at least, and at most.
 POLL_DEFAULT_S = 5.0
+POLL_MIN_S = 0.2
 POLL_MAX_S = 60.0
 
 _FAILED = ("failed", "canceled", "cancelled")
@@ -40,14 +40,8 @@ class Poll:
     after_s: float
 
 
-class _Error(msgspec.Struct):
-    code: str = ""
-    message: str = ""
-
-
 class _Status(msgspec.Struct):
     status: str = ""
-    error: _Error | None = None
 
 
 _status = msgspec.json.Decoder(_Status)
@@ -68,9 +62,15 @@ class Operation:
 
     @classmethod
     def begun(
-        cls, planned: PlannedRequest, headers: Mapping[str, str], follow: Callable[[str], str]
+        cls, method: str, target: str, headers: Mapping[str, str], follow: Callable[[str], str]
     ) -> Operation | None:
         """The operation that a 202 announces; None when it names nothing to poll.
+
+        Args:
+            method: of the call that was answered 202.
+            target: of that call: a GET is asked again for its result.
+            headers: of the 202.
+            follow: the target of a link.
 
         Raises:
             ForeignLink: it names another origin.
@@ -80,8 +80,8 @@ class Operation:
         if not status and not location:
             return None
         result = follow(location) if location else None
-        if result is None and planned.method == "GET":
-            result = planned.target
+        if result is None and method == "GET":
+            result = target
         return cls(follow(status) if status else None, result)
 
     def next(self, answer: Answer, follow: Callable[[str], str]) -> Poll | None:
@@ -92,7 +92,7 @@ class Operation:
             BrokenBody: the status is not JSON.
         """
         wait_s = retry_after_s(answer.headers)
-        wait_s = POLL_DEFAULT_S if wait_s is None else min(POLL_MAX_S, wait_s)
+        wait_s = POLL_DEFAULT_S if wait_s is None else max(POLL_MIN_S, min(POLL_MAX_S, wait_s))
         if not self._begun:
             self._begun = True
             return Poll(self._status_target or self._result_target or "", wait_s)
@@ -100,12 +100,12 @@ class Operation:
             return self._next_result(answer, follow, wait_s)
         try:
             state = _status.decode(answer.body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BrokenBody(f"status of a long operation: {error}") from error
         ended = state.status.lower()
         if ended in _FAILED:
-            told = state.error or _Error()
-            raise OperationFailed(told.code or f"Operation{state.status}", told.message or ended)
+            code, message = error_of(answer.body)
+            raise OperationFailed(code or f"Operation{state.status}", message or ended)
         if ended != "succeeded":
             if link := answer.headers.get("azure-asyncoperation"):
                 self._status_target = follow(link)

@@ -42,8 +42,7 @@ class Origin:
         Raises:
             ForeignLink: it has none that every parser would agree on.
         """
-        if _SUSPECT.search(url):
-            raise ForeignLink("the link holds a blank, a control character or a backslash")
+        _refuse_suspect(url)
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -53,6 +52,8 @@ class Origin:
             raise ForeignLink("the link has no https origin")
         if "@" in parts.netloc:
             raise ForeignLink("the link holds user info")
+        if not parts.netloc.isascii():  # lower() makes a "k" of the Kelvin sign
+            raise ForeignLink("the link's host is not ASCII")
         return cls(parts.scheme, host, port if port is not None else _DEFAULT_PORTS[parts.scheme])
 
     def __str__(self) -> str:
@@ -74,10 +75,26 @@ class Origin:
             raise ForeignLink(f"the link has {len(link)} characters; at most {MAX_LINK_CHARS}")
         # Blanks in a skip token are sloppy, but harmless once escaped.
         link = link.strip().replace(" ", "%20")
-        absolute = urljoin(str(self) + target, link)
+        absolute = self._absolute(target, link)
         found = Origin.parse(absolute)
         if found != self:
             raise ForeignLink(f"the link leads to {found}, not {self}")
         parts = urlsplit(absolute)
         path = parts.path or "/"
         return f"{path}?{parts.query}" if parts.query else path
+
+    def _absolute(self, target: str, link: str) -> str:
+        _refuse_suspect(link)  # urljoin() drops tabs and line breaks
+        try:
+            parts = urlsplit(link)
+            if (parts.scheme or link.startswith("//")) and not parts.netloc:
+                # Browsers take the host of https:///host/… and ///host/… from the path.
+                raise ForeignLink("the link has a scheme or // and no host")
+            return urljoin(str(self) + target, link)
+        except ValueError as error:
+            raise ForeignLink(f"the link cannot be parsed: {error}") from error
+
+
+def _refuse_suspect(link: str) -> None:
+    if _SUSPECT.search(link):
+        raise ForeignLink("the link holds a blank, a control character or a backslash")

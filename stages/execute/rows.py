@@ -37,6 +37,7 @@ class _Page(msgspec.Struct):
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     next_link: Any = msgspec.field(default=None, name="nextLink")
     odata_next_link: Any = msgspec.field(default=None, name="@odata.nextLink")
+    old_odata_next_link: Any = msgspec.field(default=None, name="odata.nextLink")
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     skip_token: Any = msgspec.field(default=None, name="$skipToken")
 
@@ -60,7 +61,7 @@ class Page(msgspec.Struct):
     Attributes:
         elements: JSON text of each element, or None when the answer is no list.
         body: the whole answer, or None when it is empty.
-        next_link: as ARM wrote it, or None.
+        next_link: as ARM wrote it, or None; a blank one is none.
         skip_token: Resource Graph's, for the next page, or None.
     """
 
@@ -78,7 +79,8 @@ def parse_page(body: bytes, *, graph: bool) -> Page:
         graph: a Resource Graph answer, whose rows are in ``data`` and pages by ``$skipToken``.
 
     Raises:
-        BrokenBody: it is not JSON, not UTF-8, or cut short.
+        BrokenBody: it is not JSON, not UTF-8, or cut short; or says that there is a next page,
+            and not where.
     """
     body = body.removeprefix(b"\xef\xbb\xbf").strip()
     if not body:
@@ -95,8 +97,9 @@ def parse_page(body: bytes, *, graph: bool) -> Page:
             elements = [bytes(raw) for raw in _raws.decode(rows)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BrokenBody(f"{error} ({len(body)} bytes)") from error
-    link = _text(page.next_link) or _text(page.odata_next_link)
-    return Page(elements, body, link, _text(page.skip_token) if graph else None)
+    links = (page.next_link, page.odata_next_link, page.old_odata_next_link)
+    link = next((found for value in links if (found := _link(value)) is not None), None)
+    return Page(elements, body, link, _link(page.skip_token) if graph else None)
 
 
 class RowMaker:
@@ -116,6 +119,7 @@ class RowMaker:
         self._request = request
         self._path = request.target.partition("?")[0]
         self._seen: Counter[str] = Counter()
+        self._listed = False
         self.count = 0
 
     def rows(self, page: Page, collected_at_us: int) -> list[Resource]:
@@ -123,24 +127,30 @@ class RowMaker:
 
         Raises:
             BodyTooLarge: a resource is larger than Snowflake takes.
+            BrokenBody: an element cannot be read, or a page after the first of a list is no list.
+                Nothing was counted then: the page may be asked for again.
         """
-        if page.elements is None:
-            return [self._row(page.body, None, collected_at_us)]
-        return [self._row(element, self.count, collected_at_us) for element in page.elements]
+        listed = page.elements is not None
+        if self._listed and not listed:
+            raise BrokenBody("a page of a list that is no list")
+        bodies: list[bytes | None] = [page.body] if page.elements is None else [*page.elements]
+        elements = [_element_of(body, self.count + place) for place, body in enumerate(bodies)]
+        self._listed = listed
+        return [
+            self._row(body, element, collected_at_us)
+            for body, element in zip(bodies, elements, strict=True)
+        ]
 
-    def _row(self, body: bytes | None, place: int | None, collected_at_us: int) -> Resource:
-        if body is not None and len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(
-                f"element {self.count} has {len(body)} bytes; at most {MAX_BODY_BYTES}"
-            )
+    def _row(self, body: bytes | None, element: _Element, collected_at_us: int) -> Resource:
+        place = self.count if self._listed else None
         self.count += 1
-        element = _element.decode(body) if body and body[:1] == b"{" else _Element()
         resource_id = _text(element.id)
         identity = (resource_id or "").lower()
         if place is not None and not identity:
             identity = f"#{place}"
         self._seen[identity] += 1
         if (times := self._seen[identity]) > 1:
+            # ARM's ids have no control characters, so this is no other's.
             identity = f"{identity}\x1f{times}"
         if resource_id is None and place is None:
             resource_id = self._path
@@ -173,7 +183,7 @@ def error_of(body: bytes) -> tuple[str | None, str | None]:
         return None, None
     if not isinstance(decoded, dict):
         return None, None
-    inner = decoded.get("error", decoded.get("odata.error", decoded))
+    inner = decoded.get("error") or decoded.get("odata.error") or decoded
     if isinstance(inner, str):
         return inner, _text(decoded.get("error_description") or decoded.get("message"))
     if not isinstance(inner, dict):
@@ -184,8 +194,28 @@ def error_of(body: bytes) -> tuple[str | None, str | None]:
     return _text(inner.get("code", inner.get("Code"))), _text(message)
 
 
+def _element_of(body: bytes | None, place: int) -> _Element:
+    if body is None:
+        return _Element()
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge(f"element {place} has {len(body)} bytes; at most {MAX_BODY_BYTES}")
+    if not body.startswith(b"{"):
+        return _Element()
+    try:
+        return _element.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BrokenBody(f"element {place}: {error}") from error
+
+
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=KEY_BYTES).hexdigest()
+
+
+def _link(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value if value and value.strip() else None
+    # To take it for the last page would make a part of the list pass for the whole.
+    raise BrokenBody("the link to the next page is no text")
 
 
 def _text(value: object) -> str | None:

@@ -6,13 +6,15 @@ rows are given out only with the outcome ``complete``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from pipeline.messages import LeaseRef, Outcome, PlannedRequest, RequestKey
+from pipeline.read_actions import is_read
 from stages.execute.client import Answer, ExchangeFailed
 from stages.execute.held import HeldRows
 from stages.execute.operation import Operation, OperationFailed
@@ -87,7 +89,7 @@ class Done:
     """The request has its outcome; ``frames`` are for ``batch``."""
 
     outcome: Outcome
-    frames: Iterator[bytes]
+    frames: Sequence[bytes]
 
 
 Step = Again | FreshToken | Done
@@ -139,7 +141,9 @@ class RequestRun:
         self._rows = RowMaker(lease.message_id, planned)
         self._held = HeldRows(lease, key, folder)
         self._operation: Operation | None = None
-        self._visited: set[str] = set()
+        # What may not be done twice is tried again only while it cannot have been done.
+        self._repeatable = planned.method != "POST" or is_read(planned.target.partition("?")[0])
+        self._visited: set[bytes] = set()
         self._retries = 0
         self._attempts = 0
         self._pages = 0
@@ -171,6 +175,10 @@ class RequestRun:
         except (BodyTooLarge, ForeignLink, OperationFailed) as error:
             code = getattr(error, "code", type(error).__name__)
             return self._done("failed", now_us, status, code, str(error))
+        return self._refused(answer, now_s, now_us)
+
+    def _refused(self, answer: Answer, now_s: float, now_us: int) -> Step:
+        status = answer.status
         code, message = error_of(answer.body)
         if status == 401 and not self._fresh_token_tried:
             self._fresh_token_tried = True
@@ -178,16 +186,22 @@ class RequestRun:
         if status == 429 or status in _RETRYABLE_STATUS:
             return self._retry(code or f"Http{status}", message, answer, now_s, now_us)
         if 300 <= status < 400:
-            where = answer.headers.get("location", "nowhere")
+            # Without its query, which in a link to storage is a key.
+            where = answer.headers.get("location", "nowhere").partition("?")[0]
             return self._done(
                 "failed", now_us, status, "Redirected", f"not followed with a token: {where}"
             )
-        outcome = {401: "forbidden", 403: "forbidden", 404: "not_found"}.get(status, "rejected")
-        return self._done(outcome, now_us, status, code, message)
+        outcome = "rejected" if status < 500 else "failed"
+        if status in (401, 403):
+            outcome = "forbidden"
+        elif status == 404:
+            # A page or a result that is gone does not mean that the resource is.
+            outcome = "not_found" if self.call.target == self.planned.target else "failed"
+        return self._done(outcome, now_us, status, code or f"Http{status}", message)
 
     def unanswered(self, error: ExchangeFailed, now_s: float, now_us: int) -> Step:
         """Go on from a call without a whole answer."""
-        if not error.retryable:
+        if not error.retryable or (error.sent and not self._call_repeatable):
             return self._done("failed", now_us, None, error.code, error.problem)
         return self._retry(error.code, error.problem, None, now_s, now_us)
 
@@ -203,7 +217,9 @@ class RequestRun:
 
     def _succeeded(self, answer: Answer, now_s: float, now_us: int) -> Step:
         if self._operation is None and answer.status == 202:
-            self._operation = Operation.begun(self.planned, answer.headers, self._follow)
+            self._operation = Operation.begun(
+                self.call.method, self.call.target, answer.headers, self._follow
+            )
         if self._operation is not None:
             polled = self._operation.next(answer, self._follow)
             if polled is not None:
@@ -227,7 +243,7 @@ class RequestRun:
             return self._done(
                 "failed", now_us, answer.status, "TooManyPages", f"more than {MAX_PAGES} pages"
             )
-        mark = following.target if not self._graph else str(page.skip_token)
+        mark = _mark(following)
         if mark in self._visited or following == self.call:
             return self._done(
                 "failed", now_us, answer.status, "PagingLoop", f"page {self._pages} leads back"
@@ -242,12 +258,16 @@ class RequestRun:
                 return None
             body = _with_skip_token(self.planned.body or b"{}", page.skip_token)
             return Call("POST", self.planned.target, self.planned.headers, body)
-        if page.elements is None or page.next_link is None:
+        if page.next_link is None:
             return None
         return Call("GET", self._follow(page.next_link), self.planned.headers, None)
 
     def _follow(self, link: str) -> str:
         return self._origin.follow(self.call.target, link)
+
+    @property
+    def _call_repeatable(self) -> bool:
+        return self._repeatable or self.call.method != "POST"
 
     def _retry(
         self, code: str, message: str | None, answer: Answer | None, now_s: float, now_us: int
@@ -260,9 +280,10 @@ class RequestRun:
             self._limits.initial_retry_delay_s, self._retries, self._limits.max_backoff_s
         )
         if asked_s is not None:
-            wait_s = asked_s if throttled else max(asked_s, wait_s)
+            wait_s = asked_s if throttled and asked_s > 0.0 else max(asked_s, wait_s)
         late = now_s + wait_s >= self._deadline_s
-        if self._retries > self._limits.max_retries or late:
+        unclear = answer is not None and not throttled and not self._call_repeatable
+        if self._retries > self._limits.max_retries or late or unclear:
             return self._done("throttled" if throttled else "failed", now_us, status, code, message)
         return Again(wait_s, blocks_scope=throttled and code in _SCOPE_THROTTLED)
 
@@ -298,14 +319,18 @@ class RequestRun:
         self._held.discard()
 
 
+def _mark(call: Call) -> bytes:
+    # Links are long, and lists have many pages.
+    return hashlib.blake2b(call.target.encode() + b"\n" + (call.body or b"")).digest()[:16]
+
+
 def _with_skip_token(body: bytes, skip_token: str) -> bytes:
     """The Resource Graph query's body, asking for the page after this token."""
     whole = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    options = (
-        msgspec.json.decode(whole["options"], type=dict[str, msgspec.Raw])
-        if "options" in whole
-        else {}
+    options = msgspec.json.decode(
+        whole.get("options") or b"null", type=dict[str, msgspec.Raw] | None
     )
+    options = options or {}
     options["$skipToken"] = msgspec.Raw(msgspec.json.encode(skip_token))
     whole["options"] = msgspec.Raw(msgspec.json.encode(options))
     return msgspec.json.encode(whole)

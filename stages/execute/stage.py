@@ -67,6 +67,7 @@ class Execute(Stage):
             connections=config.num_threads,
             connect_timeout_s=config.arm_connect_timeout,
             read_timeout_s=config.arm_read_timeout,
+            answer_timeout_s=config.request_timeout,
             max_body_bytes=config.max_response_bytes,
         )
         self._scheduler: Scheduler[RequestRun] = Scheduler(RequestRun.scope)
@@ -165,7 +166,9 @@ class Execute(Stage):
             self._calling += 1
             self._due.put((_Exchanged(run, run.scope(), token.serial), token.value))
         wake_s = self._scheduler.next_wake_s()
-        if wake_s is not None and self._calling < self.config.num_threads:
+        # Whoever comes back, from a call or from writing, pumps too.
+        free = self._calling < self.config.num_threads and self._unwritten < MAX_UNWRITTEN
+        if wake_s is not None and free:
             self._timer = self._loop.call_later(max(0.001, wake_s - now_s), self._pump)
 
     def _exchanged(self, made: _Exchanged) -> None:
@@ -215,20 +218,15 @@ class Execute(Stage):
 
     async def _write(self, run: RequestRun, done: Done) -> None:
         """Write a request's rows to ``batch``, wholly to one process of it; then tell ``fetch``."""
-        frames = (
-            await asyncio.to_thread(list, done.frames)
-            if done.outcome.rows > 1000
-            else list(done.frames)
-        )
-        run.close()
         while True:
             link = await self.link_to("batch")
             generation = self.generations["batch"]
             try:
-                await link.send_frames(frames)
+                await link.send_frames(done.frames)
                 break
             except LinkClosed:
                 await self.peer_gone("batch", link)
+        run.close()
         self._unwritten -= 1
         self._held -= 1
         self._pump()
@@ -242,6 +240,10 @@ class Execute(Stage):
     # ── tokens ───────────────────────────────────────────────────────────────────────────────
 
     def _refused(self, run: RequestRun, serial: int) -> None:
+        if self._draining:
+            self._held -= 1
+            run.close()
+            return
         if self._token is not None and self._token.serial > serial:
             self._scheduler.add(run, time.monotonic())
             return

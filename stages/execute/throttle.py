@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stages.execute.waits import quota_reset_s
+from stages.execute.waits import quota_reset_s, whole_number
 
 # Azure Resource Manager's published limits: bucket size, refill per second.
 # https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
@@ -84,7 +84,8 @@ class Bucket:
         """Take one call, if there is one."""
         if self.ready_at(now_s) > now_s:
             return False
-        self._level -= 1.0
+        if not self._unmetered:  # a debt nobody counts would have to be paid off after a 429
+            self._level -= 1.0
         self.under_way += 1
         return True
 
@@ -103,7 +104,8 @@ class Bucket:
         """A call came back: follow its headers."""
         self.under_way -= 1
         self._fill(now_s)
-        remaining = [int(v) for h in self._headers if (v := headers.get(h, "")).isdigit()]
+        told = (whole_number(headers.get(name, "")) for name in self._headers)
+        remaining = [left for left in told if left is not None]
         if not remaining:
             self._silent_answers += 1
             return

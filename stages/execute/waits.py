@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 
 # A Retry-After of more than this is taken as this; the request's own time limit ends it anyway.
 MAX_RETRY_AFTER_S = 3600.0
+# Of a count in a header.
+MAX_DIGITS = 12
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -19,8 +21,8 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
     """
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         value = headers.get(name)
-        if value is not None and (wait_s := _number(value)) is not None:
-            return _bounded(wait_s / 1000.0)
+        if value is not None and (wait_ms := _number(value)) is not None:
+            return _bounded(wait_ms / 1000.0)
     value = headers.get("retry-after")
     if value is None:
         return None
@@ -28,11 +30,11 @@ def retry_after_s(headers: Mapping[str, str], now: datetime | None = None) -> fl
         return _bounded(wait_s)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+        if until.tzinfo is None:
+            until = until.replace(tzinfo=UTC)
+        return _bounded((until - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, OverflowError):  # no date, or one that no calendar has
         return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return _bounded((until - (now or datetime.now(UTC))).total_seconds())
 
 
 def quota_reset_s(headers: Mapping[str, str]) -> float | None:
@@ -40,11 +42,20 @@ def quota_reset_s(headers: Mapping[str, str]) -> float | None:
     value = headers.get("x-ms-user-quota-resets-after")
     if value is None:
         return None
-    parts = value.split(":")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-        return None
-    hours, minutes, seconds = (int(part) for part in parts)
-    return _bounded(hours * 3600.0 + minutes * 60.0 + seconds)
+    parts = [whole_number(part.strip()) for part in value.split(":")]
+    match parts:
+        case [int() as hours, int() as minutes, int() as seconds]:
+            return _bounded(hours * 3600.0 + minutes * 60.0 + seconds)
+        case _:
+            return None
+
+
+def whole_number(text: str) -> int | None:
+    """A header's count, or None when it is none; what no counter reaches is none either."""
+    # str.isdigit() alone would let through "²", which int() refuses.
+    if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS:
+        return int(text)
+    return None
 
 
 def backoff_s(initial_s: float, retry: int, cap_s: float) -> float:

@@ -1,7 +1,7 @@
 """``test-connection``: Key Vault, queue, poison queue, token and one call of ARM, each by itself.
 
 Each check runs in a thread of its own and has until one common deadline, so that the command ends
-in time whatever hangs.
+in time whatever hangs. One that needs another's result begins as soon as that one has ended.
 """
 
 from __future__ import annotations
@@ -83,41 +83,51 @@ def run_checks(config: Config, total_s: float = TOTAL_S) -> list[Check]:
     deadline_s = time.monotonic() + total_s
     tokens: list[str] = []
     opened: list[Config] = []
-    first: dict[str, Callable[[], str]] = {}
-    if config.azure_keyvault_url is not None:
-        first["Key Vault"] = partial(_vault, config, opened)
-    queues_wait = _QUEUE_SECRET in config.vault_references()
-    if not queues_wait:
-        first |= _queue_probes(config)
-    first["token"] = partial(_token, config, tokens)
-    checks = _bounded(first, deadline_s)
-
-    second: dict[str, Callable[[], str]] = {}
-    if queues_wait:
-        second |= _queue_probes(opened[0] if opened else config)
-    second["Azure Resource Manager"] = partial(_arm, config, tokens)
-    return checks + _bounded(second, deadline_s)
-
-
-def _queue_probes(config: Config) -> dict[str, Callable[[], str]]:
     probes: dict[str, Callable[[], str]] = {}
-    for name in config.azure_queue_name:
-        probes[f"queue {name}"] = partial(_queue, config, name)
-        probes[f"queue {poison_name(name)}"] = partial(_poison, config, name)
-    return probes
+    after: dict[str, str] = {"Azure Resource Manager": "token"}
+    if config.azure_keyvault_url is not None:
+        probes["Key Vault"] = partial(_vault, config, opened)
+    probes["token"] = partial(_token, config, tokens)
+    for queue in config.azure_queue_name:
+        for probe, name in ((_queue, queue), (_poison, poison_name(queue))):
+            probes[f"queue {name}"] = partial(_opened, probe, config, opened, queue)
+            if _QUEUE_SECRET in config.vault_references():
+                after[f"queue {name}"] = "Key Vault"
+    probes["Azure Resource Manager"] = partial(_arm, config, tokens)
+    return _bounded(probes, after, deadline_s)
 
 
-def _bounded(probes: dict[str, Callable[[], str]], deadline_s: float) -> list[Check]:
-    """Run these side by side until the deadline; who is not done by then has failed."""
+def _opened(
+    probe: Callable[[Config, str], str], config: Config, opened: list[Config], queue: str
+) -> str:
+    """Probe with the settings that the vault completed, if there are any."""
+    return probe(opened[0] if opened else config, queue)
+
+
+def _bounded(
+    probes: dict[str, Callable[[], str]], after: dict[str, str], deadline_s: float
+) -> list[Check]:
+    """Run these side by side until the deadline; who is not done by then has failed.
+
+    Args:
+        probes: by name.
+        after: of some, the probe that has to end first.
+        deadline_s: monotonic seconds.
+    """
     start_s = time.monotonic()
     done: dict[str, Check] = {}
     bugs: list[BaseException] = []
+    ended = {name: threading.Event() for name in probes}
 
     def run(name: str, probe: Callable[[], str]) -> None:
         try:
+            if name in after:
+                ended[after[name]].wait(max(0.0, deadline_s - time.monotonic()))
             done[name] = timed(name, probe)
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
             bugs.append(error)
+        finally:
+            ended[name].set()
 
     # Daemons, because a check that hangs must not keep the program.
     threads = [

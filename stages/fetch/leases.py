@@ -20,6 +20,8 @@ from pipeline.messages import LeaseRef, Part, PlannedRequest
 # Renewed for so long at most; then it is let go, and the queue delivers the message again.
 LEASE_MAX_AGE_S = 24 * 3600.0
 
+# A lease is renewed when this part of it is over.
+RENEWAL_AT = 0.5
 # Matches no attempt: the request waits to be handed out.
 NO_ATTEMPT = 0
 
@@ -247,7 +249,9 @@ class LeaseBook:
         """Leases past half of their life; each is marked as being renewed."""
         due = []
         for lease in self._leases.values():
-            if not lease.renewing and lease.expires_at_s - now_s <= self._timeout_s / 2:
+            if not lease.renewing and now_s >= lease.expires_at_s - self._timeout_s * (
+                1 - RENEWAL_AT
+            ):
                 lease.renewing = True
                 due.append(lease)
         return due

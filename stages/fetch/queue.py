@@ -30,9 +30,9 @@ POISON_SUFFIX = "-poison"
 
 # Time to connect, and longest silence of an answer.
 CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 8
+READ_TIMEOUT_S = 6
 # The SDK's default waits about 15 s before its first retry. Here each waits 0 to 2 s, so that an
-# unreachable or stalled queue is reported within 30 s; whoever goes on then backs off by itself.
+# unreachable or stalled queue is reported within 22 s; whoever goes on then backs off by itself.
 RETRIES = 2
 RETRY_WAIT_S = 1
 RETRY_JITTER_S = 1

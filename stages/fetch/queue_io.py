@@ -184,8 +184,9 @@ def _leased(client: QueueClient, call: Callable[[QueueClient], T]) -> T:
     try:
         return call(client)
     except HttpResponseError as error:
-        if getattr(error, "error_code", None) in LEASE_LOST_CODES:
-            raise LeaseLost(str(getattr(error, "error_code", ""))) from error
+        for code in LEASE_LOST_CODES:
+            if getattr(error, "error_code", None) == code:
+                raise LeaseLost(code) from error
         raise queue_error(error, client.queue_name) from error
     except AzureError as error:
         raise queue_error(error, client.queue_name) from error

@@ -22,6 +22,8 @@ RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 30.0
 # How often the book is looked through for renewals, at most.
 RENEWAL_TICK_S = 1.0
+# How often what waits for a renewal looks whether it is over.
+RENEWAL_POLL_S = 0.01
 
 
 class Returns:
@@ -72,6 +74,8 @@ class Returns:
     async def _delete(self, ref: LeaseRef, lease: Lease | None) -> None:
         wait_s = RETRY_FIRST_S
         while True:
+            if lease is not None:
+                await self._after_renewal(lease)
             pop_receipt = lease.pop_receipt if lease is not None else ref.pop_receipt
             try:
                 return await self._io.delete(ref.queue, ref.queue_message_id, pop_receipt)
@@ -149,6 +153,13 @@ class Returns:
             log.bind(action="renew_failed", message_id=ref.message_id).warning(
                 "a lease could not be renewed; trying again: {}", error
             )
+        finally:
+            lease.renewing = False
+
+    async def _after_renewal(self, lease: Lease) -> None:
+        """Wait for a renewal under way: it makes the pop receipt void that we have now."""
+        while lease.renewing and time.monotonic() < lease.expires_at_s:
+            await asyncio.sleep(RENEWAL_POLL_S)
 
     def _lost(self, lease: Lease, why: str) -> None:
         if self._book.drop(lease.ref.lease_id) is not None:
@@ -161,6 +172,7 @@ class Returns:
         """Give an unfinished message back, visible at once."""
         ref = lease.ref
         self._book.drop(ref.lease_id)
+        await self._after_renewal(lease)
         try:
             await self._io.release(ref.queue, ref.queue_message_id, lease.pop_receipt, 0)
             self._counters["messages_released"] += 1

@@ -17,9 +17,13 @@ class Router:
 
     Args:
         workers: names of the execute processes.
+
+    Attributes:
+        outstanding: requests that the processes hold, as far as this one handed them out.
     """
 
     def __init__(self, workers: list[str]) -> None:
+        self.outstanding = 0
         self._outstanding = dict.fromkeys(workers, 0)
         self._home: OrderedDict[str, str] = OrderedDict()
 
@@ -37,8 +41,10 @@ class Router:
 
     def handed(self, worker: str, requests: int) -> None:
         """Count requests handed to a process, or, negative, taken off it."""
-        self._outstanding[worker] = max(0, self._outstanding[worker] + requests)
+        requests = max(-self._outstanding[worker], requests)
+        self._outstanding[worker] += requests
+        self.outstanding += requests
 
     def reset(self, worker: str) -> None:
         """The process was replaced and has nothing to do yet."""
-        self._outstanding[worker] = 0
+        self.handed(worker, -self._outstanding[worker])

@@ -31,17 +31,22 @@ from pipeline.messages import (
     Work,
 )
 from pipeline.stage import Stage
-from stages.fetch.leases import Lease, LeaseBook
+from stages.fetch.leases import RENEWAL_AT, Lease, LeaseBook
 from stages.fetch.orphans import Orphans
 from stages.fetch.queue_io import QueueIo, Received
 from stages.fetch.returns import Returns
 from stages.fetch.routing import Router
+from stages.fetch.spool_size import SpoolSize
 from stages.fetch.tokens import TokenKeeper
 
 # Receives under way at once; one page of 32 takes longer than its requests.
 RECEIVERS = 4
 # Text of held messages; past this, receiving pauses.
 MAX_HELD_BYTES = 64 * 1024 * 1024
+# Renewals that a queue some 40 ms away takes from our threads. No more leases are held than can be
+# renewed in time, however long nothing can be loaded.
+RENEWALS_PER_S = 100
+MIN_LEASES = 200
 # An empty queue is asked again after a pause that doubles: each question costs money.
 EMPTY_PAUSE_MIN_S = 0.1
 EMPTY_PAUSE_MAX_S = 2.0
@@ -73,10 +78,14 @@ class Fetch(Stage):
         # Requests leased and not handed out yet, in order of arrival: lease id, request indices.
         self._backlog: deque[tuple[int, list[int]]] = deque()
         self._backlog_requests = 0
-        self._spool: dict[str, int] = {}
+        self._spool = SpoolSize()
+        self._max_leases = max(
+            MIN_LEASES, int(RENEWALS_PER_S * config.visibility_timeout * RENEWAL_AT)
+        )
         self._receives_under_way = 0
         self._empty_rounds = 0
         self._receiving = False
+        self._draining = False
         self._until_empty = False
         self._pump_wanted = asyncio.Event()
 
@@ -89,7 +98,7 @@ class Fetch(Stage):
     async def on_begin(self, begin: Begin) -> None:
         """Start receiving."""
         self._until_empty = begin.until_empty
-        self._receiving = True
+        self._receiving = not self._draining
         if self._tokens.current is not None:
             await self._publish_token(self._tokens.current)
         self.spawn(self._tokens.keep())
@@ -104,10 +113,11 @@ class Fetch(Stage):
         """A stage is new: hand out again what the last one took with it."""
         kind = kind_of(peer)
         if kind == "execute":
-            if self._tokens.current is not None:
-                await self.send(peer, self._tokens.current)
+            # At once, before the pump can hand the new process anything.
             self._router.reset(peer)
             self._redo(self._book.held_by(peer), f"{peer} was restarted")
+            if self._tokens.current is not None:
+                await self.send(peer, self._tokens.current)
         elif kind == "batch":
             self._redo(self._book.unsealed_before(generation), "batch was restarted")
 
@@ -117,21 +127,22 @@ class Fetch(Stage):
             case Executed():
                 self._executed(peer, message)
             case Sealed():
-                self._spool[message.batch_id] = message.size_bytes
+                self._spool.sealed({message.batch_id: message.size_bytes})
                 self._book.sealed(message.batch_id, message.parts)
             case Receipt():
                 self._receipt(message)
             case SpoolFound():
-                self._spool.update(message.batches)
+                self._spool.sealed(message.batches)
             case TokenRefused():
                 self._tokens.refused(message.serial)
 
     async def drain(self, request: Drain) -> None:
         """Stop receiving; at the end delete what is done and release what is not."""
         self._receiving = False
+        self._draining = True
+        while self._receives_under_way:
+            await asyncio.sleep(ROOM_PAUSE_S)
         if not request.last:
-            while self._receives_under_way:
-                await asyncio.sleep(ROOM_PAUSE_S)
             return
         await asyncio.gather(*(self._returns.release(lease) for lease in self._book))
         while self._returns.under_way:
@@ -155,9 +166,9 @@ class Fetch(Stage):
         """Leases, requests handed out, bytes in the spool."""
         return {
             "leases": len(self._book),
-            "in_flight": self._book.working - self._backlog_requests,
+            "in_flight": self._router.outstanding,
             "backlog": self._backlog_requests,
-            "spool_bytes": sum(self._spool.values()),
+            "spool_bytes": self._spool.size_bytes,
         }
 
     # ── from the queue ───────────────────────────────────────────────────────────────────────
@@ -203,9 +214,10 @@ class Fetch(Stage):
     def _room(self) -> bool:
         return (
             not self._backlog
-            and self._book.working < self.config.max_in_flight
+            and self._router.outstanding < self.config.max_in_flight
+            and len(self._book) < self._max_leases
             and self._book.text_bytes < MAX_HELD_BYTES
-            and sum(self._spool.values()) < self.config.spool_bytes
+            and self._spool.size_bytes < self.config.spool_bytes
         )
 
     def _take(self, queue: str, message: Received, asked_s: float) -> None:
@@ -254,7 +266,7 @@ class Fetch(Stage):
         while True:
             self._pump_wanted.clear()
             while self._backlog and self._receiving:
-                room = self.config.max_in_flight - (self._book.working - self._backlog_requests)
+                room = self.config.max_in_flight - self._router.outstanding
                 if room <= 0:
                     break
                 lease_id, indices = self._backlog.popleft()
@@ -278,15 +290,18 @@ class Fetch(Stage):
             await self.send(dispatch.worker, Work(dispatch.lease, dispatch.requests))
 
     def _executed(self, peer: str, message: Executed) -> None:
-        self._router.handed(peer, -1)
         lease_id, index = message.lease_id, message.index
         generation = message.batch_generation
-        if self._book.executed(lease_id, message.attempt, index, generation):
-            self._pump_wanted.set()
+        if lease_id < self._book.first_id:
+            return  # handed out by a fetch before this one
+        # Counted whoever it is about: a request whose lease was lost is worked on all the same.
+        self._router.handed(peer, -1)
+        self._pump_wanted.set()
+        counts = self._book.executed(lease_id, message.attempt, index, generation)
+        if counts and generation < self.generations.get("batch", generation):
             # Written to a batch process that has died since: redo, unless it sealed it.
-            if generation < self.generations.get("batch", generation):
-                stale = self._book.unsealed_before(self.generations["batch"])
-                self._redo({k: v for k, v in stale.items() if k == lease_id}, "batch died")
+            stale = self._book.unsealed_before(self.generations["batch"])
+            self._redo({k: v for k, v in stale.items() if k == lease_id}, "batch died")
 
     def _redo(self, held: dict[int, list[int]], why: str) -> None:
         for lease_id, indices in held.items():
@@ -316,7 +331,7 @@ class Fetch(Stage):
     # ── back to the queue ────────────────────────────────────────────────────────────────────
 
     def _receipt(self, receipt: Receipt) -> None:
-        self._spool.pop(receipt.batch_id, None)
+        self._spool.loaded(receipt.batch_id)
         own = [p for p in receipt.parts if self._book.get(p.lease.lease_id) is not None]
         for lease in self._book.receipt(receipt.batch_id, own):
             self.spawn(self._delete(lease.ref, lease))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from pipeline.config import Config
-from pipeline.errors import DependencyError, Unauthorised
+from pipeline.errors import DependencyError, Unauthorised, Unreachable
 from pipeline.identity import arm_scope, credential
 from pipeline.logs import add_secret, log
 from pipeline.messages import NoToken, Token
@@ -44,7 +44,7 @@ class TokenKeeper:
         self._scope = arm_scope(config)
         self._refused = asyncio.Event()
         # Grows over restarts of this process too, so that a newer token is always known as newer.
-        self._serial = time.time_ns() // 1_000_000
+        self._serial = time.time_ns() // 1_000
         self._got_s = 0.0
         self.current: Token | NoToken | None = None
 
@@ -85,16 +85,21 @@ class TokenKeeper:
             await asyncio.wait_for(self._refused.wait(), due_s)
         except TimeoutError:
             return
-        self._refused.clear()
         # A fresh credential, because the old one would answer from its cache.
         self._credential = credential(self._config)
         await asyncio.sleep(max(0.0, self._got_s + RETRY_S - time.monotonic()))
 
     async def _get(self) -> None:
-        got = await asyncio.wait_for(
-            asyncio.to_thread(self._credential.get_token, self._scope), GET_TIMEOUT_S
-        )
-        add_secret(got.token)
         self._got_s = time.monotonic()
+        try:
+            got = await asyncio.wait_for(
+                asyncio.to_thread(self._credential.get_token, self._scope), GET_TIMEOUT_S
+            )
+        except TimeoutError as error:
+            raise Unreachable("token", f"no answer within {GET_TIMEOUT_S:.0f} s") from error
+        finally:
+            # Refusals up to now were about the token before.
+            self._refused.clear()
+        add_secret(got.token, passing=True)
         self._serial += 1
         self.current = Token(got.token, float(got.expires_on), self._serial)

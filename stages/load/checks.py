@@ -12,8 +12,8 @@ import pyarrow as pa
 from pipeline import tables
 from pipeline.checks import Check, timed
 from pipeline.config import Config
-from pipeline.errors import DependencyError, NotThere, Unauthorised
-from stages.load import merge, schema, staging
+from pipeline.errors import DependencyError, Unauthorised
+from stages.load import context, merge, schema, staging
 from stages.load.failures import WHAT
 from stages.load.reach import reach
 from stages.load.session import Session, connect
@@ -60,12 +60,12 @@ def _login(config: Config, opened: list[Session]) -> str:
 def _session_checks(config: Config, session: Session) -> Iterator[Check]:
     role = str(session.value("SELECT CURRENT_ROLE()") or "<role>")
     steps: list[tuple[str, Callable[[], str]]] = [
-        ("warehouse", lambda: _warehouse(config, session, role)),
-        ("database and schema", lambda: _schema(config, session, role)),
+        ("warehouse", lambda: context.warehouse(config, session)),
+        ("database and schema", lambda: context.database_and_schema(config, session)),
     ]
-    context = [timed(name, probe) for name, probe in steps]
-    yield from context
-    if not all(check.ok for check in context):
+    checks = [timed(name, probe) for name, probe in steps]
+    yield from checks
+    if not all(check.ok for check in checks):
         return
     for name, probe in (
         ("scratch table", lambda: _scratch(session, role)),
@@ -76,34 +76,6 @@ def _session_checks(config: Config, session: Session) -> Iterator[Check]:
         yield check
         if not check.ok:
             return
-
-
-def _warehouse(config: Config, session: Session, role: str) -> str:
-    current = session.value("SELECT CURRENT_WAREHOUSE()")
-    if current:
-        return str(current)
-    wanted = config.snowflake_warehouse
-    if wanted is None:
-        hint = f"set SNOWFLAKE_WAREHOUSE, or: ALTER USER {config.snowflake_user or '<user>'} SET "
-        raise NotThere(WHAT, "the user has no default warehouse", f"{hint}DEFAULT_WAREHOUSE = …;")
-    problem = f"no warehouse {wanted}, or role {role} may not use it"
-    hint = f"check SNOWFLAKE_WAREHOUSE, or: GRANT USAGE ON WAREHOUSE {wanted} TO ROLE {role};"
-    raise NotThere(WHAT, problem, hint)
-
-
-def _schema(config: Config, session: Session, role: str) -> str:
-    database, current = session.run("SELECT CURRENT_DATABASE(), CURRENT_SCHEMA()")[0]
-    wanted, wanted_schema = config.snowflake_database, config.snowflake_schema
-    if not database:
-        problem = f"no database {wanted}, or role {role} may not use it"
-        hint = f"check SNOWFLAKE_DATABASE, or: GRANT USAGE ON DATABASE {wanted} TO ROLE {role};"
-        raise NotThere(WHAT, problem, hint)
-    if not current:
-        name = f"{wanted}.{wanted_schema}"
-        problem = f"no schema {name}, or role {role} may not use it"
-        hint = f"CREATE SCHEMA {name}; or: GRANT USAGE ON SCHEMA {name} TO ROLE {role};"
-        raise NotThere(WHAT, problem, hint)
-    return f"{database}.{current}"
 
 
 def _scratch(session: Session, role: str) -> str:

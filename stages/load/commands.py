@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.config import Config
 from pipeline.errors import EXIT_DEPENDENCY, EXIT_DONE
-from stages.load import schema
+from stages.load import context, schema
 from stages.load.checks import run_checks
 from stages.load.session import connect
 
@@ -29,6 +29,7 @@ def init_snowflake(config: Config, print_only: bool = False) -> int:
         print(schema.schema_sql(), end="")
         return EXIT_DONE
     with connect(config) as session:
+        context.require(config, session)
         absent = schema.missing(session)
         schema.apply(session)
     for name in schema.OBJECTS:

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.errors import DependencyError, Unreachable
 from pipeline.logs import log
 from pipeline.spool import SealedBatch
-from stages.load import failures, merge, schema, staging, unfit
+from stages.load import context, failures, merge, schema, staging, unfit
 from stages.load.session import Session, connect
 
 # Snowflake rolls an idle transaction back after five minutes if another one waits for it, and a
@@ -67,6 +67,7 @@ class Loader:
             return
         session = connect(self._config)
         try:
+            context.require(self._config, session)
             schema.ensure(session)
         except BaseException:
             session.close()

@@ -66,7 +66,9 @@ def main() -> int:
     shutil.rmtree(stage.LOCAL_BUCKET_PATH, ignore_errors=True)
     stage.LOCAL_BUCKET_PATH = str(stages.resolve())
 
-    database = Database(folder, arguments.database.upper(), arguments.schema.upper())
+    # fakesnow puts the path into SQL as it is, where an apostrophe in a folder's name would end it.
+    os.chdir(folder)
+    database = Database(Path(), arguments.database.upper(), arguments.schema.upper())
     app = application(database, Access(os.environ.get(PASSWORD_VARIABLE)))
     listener = _listen(arguments.port)
     config = uvicorn.Config(

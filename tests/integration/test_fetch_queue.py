@@ -1,0 +1,275 @@
+"""The fetch process's queue operations against a real queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from azure.storage.queue import QueueClient
+
+from pipeline.config import Config, load
+from pipeline.errors import NotThere, Unauthorised, Unreachable
+from pipeline.messages import LeaseRef, PlannedRequest
+from stages.fetch.leases import Lease, LeaseBook
+from stages.fetch.queue_io import LeaseLost, QueueIo, Received
+from stages.fetch.returns import Returns
+from tests.sandbox_fixture import until
+
+LEASE_S = 2
+
+
+@pytest.fixture
+def config(settings: dict[str, str]) -> Config:
+    environ = {**settings, "VISIBILITY_TIMEOUT": str(LEASE_S)}
+    return load(environ=environ, needs=("queue",))
+
+
+def client(config: Config, suffix: str = "") -> QueueClient:
+    assert config.azure_queue_connection_string
+    return QueueClient.from_connection_string(
+        config.azure_queue_connection_string, config.azure_queue_name[0] + suffix
+    )
+
+
+def texts(config: Config, suffix: str = "") -> list[str]:
+    with client(config, suffix) as queue:
+        return [str(message.content) for message in queue.peek_messages(32)]
+
+
+def send(config: Config, *messages: str) -> None:
+    with client(config) as queue:
+        for message in messages:
+            queue.send_message(message)
+
+
+@asynccontextmanager
+async def opened(config: Config) -> AsyncIterator[QueueIo]:
+    io = QueueIo(config)
+    try:
+        yield io
+    finally:
+        io.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(_awaited(test), 30))
+
+
+async def _awaited(test: Callable[[], Awaitable[None]]) -> None:
+    await test()
+
+
+async def received_one(io: QueueIo, name: str) -> Received:
+    [message], _ = await io.receive(name)
+    return message
+
+
+def test_receives_up_to_32_as_stored_and_leases_them(config: Config) -> None:
+    stored = ["plain", "bm90IGJhc2U2NA==", "<&>\"' é 🌍", "", *(str(n) for n in range(40))]
+    send(config, *stored)
+
+    async def test() -> None:
+        name = config.azure_queue_name[0]
+        async with opened(config) as io:
+            before_s = time.monotonic()
+            first, asked_s = await io.receive(name)
+            second, _ = await io.receive(name)
+            assert before_s <= asked_s <= time.monotonic()
+            assert (len(first), len(second)) == (32, len(stored) - 32)
+            assert sorted(m.text for m in first + second) == sorted(stored)
+            assert {m.dequeue_count for m in first} == {1}
+            age_s = (datetime.now(UTC) - first[0].inserted_at).total_seconds()
+            assert -5 < age_s < 60
+            assert await io.receive(name) != first
+
+    run(test)
+
+
+def test_a_renewed_lease_lasts_and_its_old_receipt_is_void(config: Config) -> None:
+    send(config, "m")
+
+    async def test() -> None:
+        name = config.azure_queue_name[0]
+        async with opened(config) as io:
+            message = await received_one(io, name)
+            receipt, asked_s = await io.renew(name, message.id, message.pop_receipt)
+            assert receipt != message.pop_receipt
+            assert asked_s <= time.monotonic()
+            for call in (io.renew, io.delete):
+                with pytest.raises(LeaseLost, match="PopReceiptMismatch"):
+                    await call(name, message.id, message.pop_receipt)
+            assert await io.receive(name) == ([], pytest.approx(time.monotonic(), abs=5))
+            await io.delete(name, message.id, receipt)
+            for call in (io.renew, io.delete):
+                with pytest.raises(LeaseLost, match="MessageNotFound"):
+                    await call(name, message.id, receipt)
+
+    run(test)
+    assert texts(config) == []
+
+
+def test_a_lease_that_ran_out_is_lost_to_the_next_receiver(config: Config) -> None:
+    send(config, "m")
+
+    async def test() -> None:
+        name = config.azure_queue_name[0]
+        async with opened(config) as io:
+            first = await received_one(io, name)
+            deadline_s = time.monotonic() + 10
+            while not (found := (await io.receive(name))[0]):
+                assert time.monotonic() < deadline_s
+                await asyncio.sleep(0.05)
+            assert found[0].dequeue_count == 2
+            with pytest.raises(LeaseLost):
+                await io.renew(name, first.id, first.pop_receipt)
+            with pytest.raises(LeaseLost):
+                await io.release(name, first.id, first.pop_receipt, 0)
+
+    run(test)
+
+
+def test_a_released_message_is_there_at_once_and_whole(config: Config) -> None:
+    send(config, "the text")
+
+    async def test() -> None:
+        name = config.azure_queue_name[0]
+        async with opened(config) as io:
+            message = await received_one(io, name)
+            await io.release(name, message.id, message.pop_receipt, 0)
+            again = await received_one(io, name)
+            assert (again.id, again.text, again.dequeue_count) == (message.id, "the text", 2)
+            await io.release(name, again.id, again.pop_receipt, 60)
+            assert (await io.receive(name))[0] == []
+
+    run(test)
+
+
+def test_poison_stands_in_its_own_queue(config: Config) -> None:
+    async def test() -> None:
+        async with opened(config) as io:
+            await io.check()
+            await io.check()
+            await io.poison(config.azure_queue_name[0], '{"reason": "not JSON"}')
+            await io.poison(config.azure_queue_name[0], "x" * 65_536)
+
+    run(test)
+    with client(config, "-poison") as queue:
+        stored = list(queue.receive_messages())
+    assert [len(m.content) for m in stored] == [22, 65_536]
+    assert all(m.expires_on is None or m.expires_on.year > 2100 for m in stored)
+
+
+def test_check_makes_the_poison_queue(config: Config) -> None:
+    with client(config, "-poison") as queue:
+        queue.delete_queue()
+
+    async def test() -> None:
+        async with opened(config) as io:
+            await io.check()
+
+    run(test)
+    assert texts(config, "-poison") == []
+
+
+def test_a_queue_that_is_not_there_is_told(config: Config) -> None:
+    async def test() -> None:
+        async with opened(replace(config, azure_queue_name=("no-such-queue",))) as io:
+            with pytest.raises(NotThere, match="no-such-queue"):
+                await io.check()
+            with pytest.raises(NotThere):
+                await io.receive("no-such-queue")
+            with pytest.raises(NotThere):
+                await io.delete("no-such-queue", "id", "receipt")
+
+    run(test)
+
+
+def test_a_wrong_key_and_a_closed_port_are_told_apart(config: Config) -> None:
+    parts = dict(
+        part.split("=", 1)
+        for part in (config.azure_queue_connection_string or "").split(";")
+        if part
+    )
+
+    def changed(**changes: str) -> Config:
+        text = ";".join(f"{name}={value}" for name, value in {**parts, **changes}.items())
+        return replace(config, azure_queue_connection_string=text)
+
+    async def test() -> None:
+        key = parts["AccountKey"]
+        async with opened(changed(AccountKey=key[4:8] + key[4:])) as io:
+            with pytest.raises(Unauthorised) as refused:
+                await io.check()
+            assert key[8:] not in str(refused.value)
+        async with opened(changed(QueueEndpoint="http://127.0.0.1:1/sandbox")) as io:
+            with pytest.raises(Unreachable, match="refused the connection"):
+                await io.check()
+
+    run(test)
+
+
+def leased(book: LeaseBook, message: Received, queue: str) -> Lease:
+    """A lease of this message whose renewal is due."""
+    ref = LeaseRef(
+        book.new_id(), 0, queue, message.id, message.pop_receipt, message.id, None, 0, 1, 1
+    )
+    planned = PlannedRequest(0, "compute", "GET", "2024-07-01", "/x", {}, None, "", "")
+    return book.add(ref, message.text, [planned], time.monotonic() - LEASE_S / 2)
+
+
+@pytest.mark.parametrize("end", ["delete", "release"])
+def test_a_renewal_under_way_does_not_cost_the_lease(config: Config, end: str) -> None:
+    """The queue may take the renewal first, which makes the pop receipt void that we still have."""
+    send(config, *(str(n) for n in range(20)))
+
+    async def test() -> None:
+        name = config.azure_queue_name[0]
+        async with opened(config) as io:
+            counters: Counter[str] = Counter()
+            book = LeaseBook(LEASE_S, 1)
+            returns = Returns(io, book, counters, LEASE_S)
+            messages, _ = await io.receive(name)
+            leases = [leased(book, message, name) for message in messages]
+            renewing = asyncio.create_task(returns.renew_for_ever())
+            while not all(lease.renewing for lease in leases):
+                await asyncio.sleep(0)
+            if end == "delete":
+                for lease in leases:
+                    book.drop(lease.ref.lease_id)
+                await asyncio.gather(*(returns.delete(lease.ref, lease) for lease in leases))
+                assert counters == {"messages_done": 20}
+            else:
+                await asyncio.gather(*(returns.release(lease) for lease in leases))
+                assert counters == {"messages_released": 20}
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    run(test)
+    assert len(texts(config)) == (0 if end == "delete" else 20)
+
+
+def test_many_at_once(config: Config) -> None:
+    send(config, *(str(n) for n in range(60)))
+
+    async def test() -> None:
+        name = config.azure_queue_name[0]
+        async with opened(config) as io:
+            pages = await asyncio.gather(*(io.receive(name) for _ in range(6)))
+            messages = [message for page, _ in pages for message in page]
+            assert len({m.id for m in messages}) == len(messages) == 60
+            renewed = await asyncio.gather(*(io.renew(name, m.id, m.pop_receipt) for m in messages))
+            await asyncio.gather(
+                *(
+                    io.delete(name, m.id, receipt)
+                    for m, (receipt, _) in zip(messages, renewed, strict=True)
+                )
+            )
+
+    run(test)
+    until(lambda: texts(config) == [], 5)

@@ -1,0 +1,68 @@
+"""Rows are held until the outcome, in order, past a size in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.messages import Outcome, Resource
+from stages.execute import held as module
+from stages.execute.held import HeldRows
+from tests.unit.execute.made import KEY, LEASE, frames_in
+
+OUTCOME = Outcome("complete", "u", 200, None, None, 1, 3, 1, 0, None, 0, 0)
+
+
+def row(number: int, size: int = 10) -> Resource:
+    body = b"%0*d" % (size, number)
+    return Resource(str(number), None, None, None, None, None, None, body, "h", 0)
+
+
+def test_few_rows_are_one_frame_and_no_file(tmp_path: Path) -> None:
+    held = HeldRows(LEASE, KEY, tmp_path)
+    held.add([row(0), row(1)])
+    (rows,) = frames_in(held.complete(OUTCOME))
+    assert [resource.row_key for resource in rows.resources] == ["0", "1"]
+    assert (rows.lease, rows.request, rows.outcome) == (LEASE, KEY, OUTCOME)
+
+
+def test_many_rows_keep_their_order_and_only_the_last_frame_has_the_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRAME_BYTES", 5_000)
+    monkeypatch.setattr(module, "MEMORY_BYTES", 20_000)
+    held = HeldRows(LEASE, KEY, tmp_path)
+    for start in range(0, 300, 30):
+        held.add([row(number, 1_000) for number in range(start, start + 30)])
+    frames = held.complete(OUTCOME)
+    for _ in range(2):  # the link may break after any of them
+        read = frames_in(frames)
+        numbers = [int(resource.row_key) for rows in read for resource in rows.resources]
+        assert numbers == list(range(300))
+        assert [rows.outcome for rows in read] == [None] * (len(read) - 1) + [OUTCOME]
+        assert len(frames) == len(read) > 50
+    assert frames[-1] == list(frames)[-1]
+    assert frames[1:3] == list(frames)[1:3]
+    with pytest.raises(IndexError):
+        frames[len(frames)]
+    held.discard()
+
+
+def test_many_tiny_rows_stay_far_below_a_links_limit(tmp_path: Path) -> None:
+    held = HeldRows(LEASE, KEY, tmp_path)
+    held.add([row(number, 1) for number in range(30_000)])
+    frames = held.complete(OUTCOME)
+    assert max(len(data) for data in frames) < 2 * module.FRAME_BYTES
+    held.discard()
+
+
+def test_what_is_discarded_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRAME_BYTES", 1)
+    held = HeldRows(LEASE, KEY, tmp_path)
+    held.add([row(0), row(1)])
+    held.discard()
+    held.discard()
+    (rows,) = frames_in(held.complete(OUTCOME))
+    assert rows.resources == []
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,63 @@
+"""Routing of subscriptions to execute processes: sticky, balanced, bounded."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.fetch import routing
+from stages.fetch.routing import Router
+
+WORKERS = ["execute-0", "execute-1", "execute-2"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(-2, 5)), max_size=50))
+def test_a_subscription_keeps_its_process_whatever_is_handed_out(
+    steps: list[tuple[str, int]],
+) -> None:
+    router = Router(WORKERS)
+    home: dict[str, str] = {}
+    for subscription, requests in steps:
+        worker = router.route(subscription)
+        assert home.setdefault(subscription, worker) == worker
+        router.handed(worker, requests)
+        assert router.outstanding >= 0
+
+
+def test_new_subscriptions_go_to_the_process_with_the_least_to_do() -> None:
+    router = Router(WORKERS)
+    used = set()
+    for number in range(3):
+        worker = router.route(f"s{number}")
+        router.handed(worker, 10)
+        used.add(worker)
+    assert used == set(WORKERS)
+    router.handed("execute-1", -10)
+    assert router.route("s4") == "execute-1"
+
+
+def test_outstanding_is_what_was_handed_out_and_not_taken_off() -> None:
+    router = Router(WORKERS)
+    router.handed("execute-0", 5)
+    router.handed("execute-1", 3)
+    router.handed("execute-0", -1)
+    assert router.outstanding == 7
+    router.reset("execute-0")
+    assert router.outstanding == 3
+    router.handed("execute-0", -1)  # a late word of the one before
+    assert router.outstanding == 3
+
+
+def test_the_subscription_not_used_for_longest_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(routing, "MAX_SUBSCRIPTIONS", 2)
+    router = Router(WORKERS)
+    router.handed(router.route("a"), 1)  # execute-0
+    router.handed(router.route("b"), 1)  # execute-1
+    assert router.route("a") == "execute-0"
+    router.route("c")
+    assert router.route("a") == "execute-0"
+    router.handed("execute-1", 5)
+    assert router.route("b") != "execute-1"

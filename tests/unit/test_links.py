@@ -1,0 +1,402 @@
+"""Links between real processes: order, bounds, and what a death leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import links
+from pipeline.links import ControlLink, DataLink, LinkClosed, frame
+from pipeline.messages import (
+    AnyLink,
+    Attach,
+    LeaseRef,
+    RequestKey,
+    Resource,
+    Rows,
+    Sealed,
+    SpoolFound,
+    Stop,
+)
+
+spawn = multiprocessing.get_context("spawn")
+LIMIT_S = 30.0
+MIB = 1 << 20
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        await asyncio.wait_for(test(), LIMIT_S)
+
+    asyncio.run(limited())
+
+
+def numbered(number: int) -> Sealed:
+    return Sealed(str(number), number, [])
+
+
+def large(body_bytes: int) -> Rows:
+    ref = LeaseRef(1, 1, "q", "id", "pop", "m", None, 0, 1, 1)
+    body = os.urandom(body_bytes)
+    row = Resource("key", None, None, None, None, None, None, body, None, 0)
+    return Rows(ref, RequestKey(0, "compute", "GET", "2024-07-01", ""), [row], None)
+
+
+# ── what the other process does ──────────────────────────────────────────────────────────────────
+
+
+async def write_numbers(link: DataLink) -> None:
+    """10,000 messages in frames of different sizes."""
+    number = 0
+    while number < 10_000:
+        count = min(1 + number % 7, 10_000 - number)
+        await link.send(*(numbered(n) for n in range(number, number + count)))
+        number += count
+
+
+async def write_and_kill_itself(link: DataLink) -> None:
+    for number in range(500):
+        await link.send(numbered(number))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def write_half_a_frame(link: DataLink) -> None:
+    await link.send(numbered(1))
+    await link._loop.sock_sendall(link._sock, frame([numbered(2)])[:-1])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def write_for_ever(link: DataLink) -> None:
+    message = large(MIB)
+    while True:
+        await link.send(message)
+
+
+async def echo(link: DataLink) -> None:
+    while (messages := await link.receive()) is not None:
+        await link.send(*messages)
+
+
+def peer_main(connection: Connection, work: Callable[[DataLink], Awaitable[None]]) -> None:
+    async def main() -> None:
+        link = DataLink.open(os.dup(connection.fileno()))
+        connection.close()
+        await work(link)
+        link.close()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def peer(work: Callable[[DataLink], Awaitable[None]]) -> Iterator[tuple[int, BaseProcess]]:
+    """A spawned process at the other end; gives the descriptor of this one."""
+    ours, theirs = socket.socketpair()
+    connection = Connection(theirs.detach())
+    process = spawn.Process(target=peer_main, args=(connection, work))
+    process.start()
+    connection.close()
+    try:
+        yield ours.detach(), process
+    finally:
+        process.kill()
+        process.join()
+        process.close()
+
+
+async def all_of(link: DataLink) -> list[AnyLink]:
+    received: list[AnyLink] = []
+    while (messages := await link.receive()) is not None:
+        received += messages
+    link.close()
+    return received
+
+
+# ── data links ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_messages_come_in_order_and_then_the_end() -> None:
+    async def test() -> None:
+        with peer(write_numbers) as (descriptor, _):
+            received = await all_of(DataLink.open(descriptor))
+        assert received == [numbered(n) for n in range(10_000)]
+
+    run(test)
+
+
+def test_large_frames_arrive_whole() -> None:
+    async def test() -> None:
+        message = large(40 * MIB)
+        with peer(echo) as (descriptor, _):
+            link = DataLink.open(descriptor)
+            sending = asyncio.create_task(link.send(message, numbered(1)))
+            assert await link.receive() == [message, numbered(1)]
+            await sending
+            link.close()
+
+    run(test)
+
+
+def test_a_frame_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "MAX_FRAME_BYTES", 1000)
+    with pytest.raises(ValueError, match="at most 1000"):
+        frame([large(1000)])
+
+
+def test_writers_of_one_process_do_not_mix_their_frames() -> None:
+    async def test() -> None:
+        with peer(echo) as (descriptor, _):
+            link = DataLink.open(descriptor)
+            groups = [[frame([numbered(g * 10 + n)]) for n in range(10)] for g in range(50)]
+            sending = asyncio.gather(*(link.send_frames(group) for group in groups))
+            received: list[AnyLink] = []
+            while len(received) < 500:
+                received += await link.receive() or []
+            await sending
+            link.close()
+        for start in range(0, 500, 10):
+            first = received[start]
+            assert isinstance(first, Sealed)
+            wanted = [numbered(first.size_bytes + n) for n in range(10)]
+            assert received[start : start + 10] == wanted
+
+    run(test)
+
+
+def resident_bytes(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_slow_reader_makes_the_writer_wait() -> None:
+    async def test() -> None:
+        with peer(write_for_ever) as (descriptor, process):
+            link = DataLink.open(descriptor)
+            assert process.pid is not None
+            await link.receive()
+            before = resident_bytes(process.pid)
+            # Writing at memory speed it would hold hundreds of megabytes by then.
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+                assert resident_bytes(process.pid) - before < 8 * MIB
+            assert await link.receive() is not None
+            link.close()
+
+    run(test)
+
+
+def test_what_was_sent_before_a_sigkill_is_read() -> None:
+    async def test() -> None:
+        with peer(write_and_kill_itself) as (descriptor, process):
+            link = DataLink.open(descriptor)
+            await asyncio.to_thread(process.join, LIMIT_S)
+            assert process.exitcode == -signal.SIGKILL
+            # Writing to the dead fails, and does not spoil what is still to be read.
+            with pytest.raises(LinkClosed):
+                await link.send_frames([frame([numbered(0)])] * 100)
+            assert await all_of(link) == [numbered(n) for n in range(500)]
+
+    run(test)
+
+
+def test_half_a_frame_is_not_delivered() -> None:
+    async def test() -> None:
+        with peer(write_half_a_frame) as (descriptor, _):
+            assert await all_of(DataLink.open(descriptor)) == [numbered(1)]
+
+    run(test)
+
+
+def test_a_waiting_writer_and_a_waiting_reader_see_the_others_death() -> None:
+    async def test() -> None:
+        with peer(stalled) as (descriptor, process):
+            link = DataLink.open(descriptor)
+            assert await link.receive() == [Stop()]
+            writing = asyncio.create_task(link.send(large(4 * MIB)))
+            reading = asyncio.create_task(link.receive())
+            await asyncio.sleep(0.05)
+            assert not writing.done()
+            process.kill()
+            with pytest.raises(LinkClosed):
+                await writing
+            assert await reading is None
+            link.close()
+
+    run(test)
+
+
+async def stalled(link: DataLink) -> None:
+    await link.send(Stop())
+    await asyncio.sleep(LIMIT_S)
+
+
+def test_closing_wakes_who_waits_and_frees_the_descriptor() -> None:
+    async def test() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            before = open_descriptors()
+            link = DataLink.open(ours.detach())
+            reading = asyncio.create_task(link.receive())
+            writing = asyncio.create_task(link.send(large(4 * MIB)))
+            await asyncio.sleep(0.05)
+            link.close()
+            link.close()
+            assert await reading is None
+            with pytest.raises(LinkClosed):
+                await writing
+            assert open_descriptors() == before - 1
+            assert await link.receive() is None
+            with pytest.raises(LinkClosed):
+                await link.send(Stop())
+
+    run(test)
+
+
+def test_a_write_that_is_cut_off_ends_the_link_for_its_reader() -> None:
+    async def test() -> None:
+        ours, theirs = socket.socketpair()
+        writer, reader = DataLink.open(ours.detach()), DataLink.open(theirs.detach())
+        await writer.send(numbered(1))
+        writing = asyncio.create_task(writer.send(large(4 * MIB)))
+        await asyncio.sleep(0.05)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        with pytest.raises(LinkClosed):
+            await writer.send(numbered(2))
+        assert await all_of(reader) == [numbered(1)]
+        writer.close()
+
+    run(test)
+
+
+# ── control links ────────────────────────────────────────────────────────────────────────────────
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+class End:
+    """One end of a control link, and what came to it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.received: list[tuple[AnyLink, list[int]]] = []
+        self.closed = 0
+        self.link = ControlLink(sock, lambda m, fds: self.received.append((m, fds)), self._closed)
+
+    def _closed(self) -> None:
+        self.closed += 1
+
+    async def until(self, count: int) -> None:
+        while len(self.received) < count and not self.closed:
+            await asyncio.sleep(0.001)
+
+
+def pair(**options: Any) -> tuple[End, End, socket.socket, socket.socket]:
+    a, b = socket.socketpair()
+    return End(a), End(b), a, b
+
+
+def test_descriptors_come_with_their_frame_under_load_and_partial_writes() -> None:
+    async def test() -> None:
+        a, b = socket.socketpair()
+        # So small that a frame is written in pieces.
+        a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        ours, theirs = End(a), End(b)
+        before = open_descriptors()
+        padding = SpoolFound({f"batch-{n}": n for n in range(2_000)})
+        for number in range(100):
+            read, write = os.pipe()
+            os.write(write, struct.pack("I", number))
+            ours.link.send(Attach(f"peer-{number}", number), [read])
+            if number % 10 == 0:
+                ours.link.send(padding)
+            os.close(read)
+            os.close(write)
+        await theirs.until(110)
+        attached = [(m, fds) for m, fds in theirs.received if isinstance(m, Attach)]
+        assert [m.generation for m, _ in attached] == list(range(100))
+        for message, fds in attached:
+            [descriptor] = fds
+            assert struct.unpack("I", os.read(descriptor, 4)) == (message.generation,)
+            assert not os.get_inheritable(descriptor)
+            os.close(descriptor)
+        assert [fds for m, fds in theirs.received if not isinstance(m, Attach)] == [[]] * 10
+        assert open_descriptors() == before
+        ours.link.close()
+        theirs.link.close()
+
+    run(test)
+
+
+def test_the_other_end_is_told_of_a_close_once_and_one_s_own_is_not() -> None:
+    async def test() -> None:
+        ours, theirs, *_ = pair()
+        ours.link.send(Stop())
+        ours.link.close()
+        while not theirs.closed:
+            await asyncio.sleep(0.001)
+        theirs.link.send(Stop())
+        assert (ours.closed, theirs.closed) == (0, 1)
+        assert [m for m, _ in theirs.received] == [Stop()]
+        theirs.link.close()
+        assert theirs.closed == 1
+
+    run(test)
+
+
+def test_closing_frees_descriptors_that_were_not_delivered() -> None:
+    async def test() -> None:
+        before = open_descriptors()
+        ours, theirs, a, _ = pair()
+        theirs.link.close()
+        a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        with open(os.devnull) as file:
+            for number in range(50):
+                ours.link.send(Attach("peer", number), [file.fileno()])
+            ours.link.close()
+        assert open_descriptors() == before
+
+    run(test)
+
+
+def test_descriptors_of_a_frame_that_never_came_whole_are_freed() -> None:
+    async def test() -> None:
+        before = open_descriptors()
+        a, b = socket.socketpair()
+        theirs = End(b)
+        with open(os.devnull) as file:
+            socket.send_fds(a, [frame([Attach("peer", 1)])[:-1]], [file.fileno()])
+        a.close()
+        while not theirs.closed:
+            await asyncio.sleep(0.001)
+        assert theirs.received == []
+        assert open_descriptors() == before
+
+    run(test)
+
+
+def test_a_peer_that_never_reads_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "CONTROL_BUFFER_FRAMES", 10)
+
+    async def test() -> None:
+        a, b = socket.socketpair()
+        with b:
+            ours = End(a)
+            padding = SpoolFound({f"batch-{n}": n for n in range(20_000)})
+            for _ in range(30):
+                ours.link.send(padding)
+            assert ours.closed == 1
+
+    run(test)

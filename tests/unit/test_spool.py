@@ -1,0 +1,157 @@
+"""The spool: batches that are there whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipeline import tables
+from pipeline.messages import LeaseRef, Part
+from pipeline.spool import DamagedBatch, Spool, empty, new_batch_id
+
+LEASE = LeaseRef(1, 1, "q", "qid", "pop", "m-1", None, 5, 1, 1)
+PARTS = [Part(LEASE, 0, 2, 2), Part(LEASE, 1, 0, None)]
+
+
+def resources(rows: int, body: str = '{"a":"é"}') -> pa.Table:
+    values = {
+        "ROW_KEY": [f"key-{number}" for number in range(rows)],
+        "MESSAGE_ID": ["m-1"] * rows,
+        "REQUEST_INDEX": [0] * rows,
+        "SERVICE": ["compute"] * rows,
+        "API_VERSION": ["2024-07-01"] * rows,
+        "BODY": [body] * rows,
+        "ENQUEUED_AT": [5] * rows,
+        "COLLECTED_AT": [7] * rows,
+        "BATCH_ID": ["b"] * rows,
+    }
+    columns = [pa.array(values.get(f.name, [None] * rows), f.type) for f in tables.RESOURCES]
+    return pa.Table.from_arrays(columns, schema=tables.RESOURCES)
+
+
+def sealed(spool: Spool, batch_id: str = "b-1", rows: int = 2) -> int:
+    return spool.seal(batch_id, resources(rows), empty()[1], PARTS)
+
+
+def test_what_was_sealed_is_read_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    size_bytes = sealed(spool)
+    assert spool.list() == {"b-1": size_bytes}
+    assert spool.path("b-1").stat().st_size == size_bytes
+    with spool.open("b-1") as batch:
+        assert batch.resources.equals(resources(2))
+        assert batch.requests.equals(empty()[1])
+        assert (batch.parts, batch.batch_id, batch.size_bytes) == (PARTS, "b-1", size_bytes)
+
+
+def test_empty_tables_and_no_parts(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.seal("b-1", *empty(), [])
+    with spool.open("b-1") as batch:
+        assert (batch.resources.num_rows, batch.requests.num_rows, batch.parts) == (0, 0, [])
+
+
+def test_a_large_batch_is_read_without_a_copy(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.seal("b-1", resources(40_000, "x" * 1_000), empty()[1], PARTS)
+    before = pa.total_allocated_bytes()
+    with spool.open("b-1") as batch:
+        assert batch.resources.nbytes > 40_000_000
+        assert batch.resources["ROW_KEY"][39_999].as_py() == "key-39999"
+        assert pa.total_allocated_bytes() - before < 1_000_000
+
+
+def test_only_the_owner_may_look(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "new" / "spool")
+    sealed(spool)
+    assert spool.folder.stat().st_mode & 0o777 == 0o700
+    assert spool.path("b-1").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_list_is_in_the_order_of_time(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    ids = [new_batch_id(datetime(2026, 1, 1, 0, 0, 0, n, tzinfo=UTC)) for n in (3, 1, 999_999, 2)]
+    for batch_id in ids:
+        sealed(spool, batch_id)
+    assert list(spool.list()) == sorted(ids) == [ids[1], ids[3], ids[0], ids[2]]
+
+
+def test_no_two_names_are_alike() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert len({new_batch_id(now) for _ in range(100)}) == 100
+
+
+def test_removing_is_done_once_or_twice(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    sealed(spool)
+    spool.remove("b-1")
+    spool.remove("b-1")
+    assert spool.list() == {}
+    with pytest.raises(FileNotFoundError), spool.open("b-1"):
+        pass
+
+
+def test_half_written_files_are_no_batches_and_are_removed(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    sealed(spool)
+    (tmp_path / "b-2.part").write_bytes(b"half")
+    assert list(spool.list()) == ["b-1"]
+    assert (spool.remove_unfinished(), spool.remove_unfinished()) == (1, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["b-1.arrow"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 100, 0.3, 0.7, -1])
+def test_a_cut_file_is_damaged_and_set_aside(tmp_path: Path, kept: float) -> None:
+    spool = Spool(tmp_path)
+    sealed(spool)
+    path = spool.path("b-1")
+    data = path.read_bytes()
+    # The last bytes only say that nothing follows, so a cut of 1 is a cut into the parts' end mark.
+    size = len(data) - 16 if kept == -1 else int(kept if kept >= 1 else kept * len(data))
+    path.write_bytes(data[:size])
+    with pytest.raises(DamagedBatch), spool.open("b-1"):
+        pass
+    assert spool.set_aside("b-1").name == "b-1.damaged"
+    assert spool.list() == {}
+
+
+def test_a_file_of_something_else_is_damaged(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number, data in enumerate((b"\x00" * 500, b"text " * 100, b"\xff" * 64)):
+        spool.path(str(number)).write_bytes(data)
+        with pytest.raises(DamagedBatch), spool.open(str(number)):
+            pass
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The limit of a process's files stands for a full disk: both fail in the middle."""
+    code = f"""
+import pathlib, resource, sys
+sys.path.insert(0, {str(Path.cwd())!r})
+from tests.unit.test_spool import sealed
+from pipeline.spool import Spool
+spool = Spool(pathlib.Path({str(tmp_path)!r}))
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    sealed(spool, rows=5_000)
+except OSError as error:
+    print(error.errno)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "27"  # EFBIG
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_seals_of_one_name_do_not_mix(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "b-1.part").write_bytes(b"another writer's")
+    with pytest.raises(FileExistsError):
+        sealed(spool)
+    assert spool.list() == {}
