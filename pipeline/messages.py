@@ -245,6 +245,12 @@ class Receipt(Link, frozen=True):
     parts: list[Part]
 
 
+class Damaged(Link, frozen=True):
+    """A batch in the spool cannot be read; what it held has to be collected again."""
+
+    batch_id: str
+
+
 class SpoolFound(Link, frozen=True):
     """Batches that a starting ``load`` found in the spool, with their sizes in bytes."""
 
@@ -334,6 +340,7 @@ AnyLink = (
     | Flush
     | Sealed
     | Receipt
+    | Damaged
     | SpoolFound
     | Attach
     | Begin

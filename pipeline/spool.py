@@ -89,8 +89,9 @@ class Spool:
         path = self.path(batch_id)
         unfinished = path.with_suffix(UNFINISHED)
         parts_table = pa.table([pa.array([_encode_parts(parts)], pa.binary())], schema=_PARTS)
+        # Outside of the try: what stands there already is another writer's.
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "wb") as file:
                 for table in (resources, requests, parts_table):
                     with pa.ipc.new_stream(file, table.schema) as stream:

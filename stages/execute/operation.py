@@ -98,6 +98,10 @@ class Operation:
             return Poll(self._status_target or self._result_target or "", wait_s)
         if self._status_target is None:
             return self._next_result(answer, follow, wait_s)
+        if link := answer.headers.get("azure-asyncoperation"):
+            self._status_target = follow(link)
+        if answer.status == 202 and not answer.body.strip():  # it need not say more
+            return Poll(self._status_target, wait_s)
         try:
             state = _status.decode(answer.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -107,8 +111,6 @@ class Operation:
             code, message = error_of(answer.body)
             raise OperationFailed(code or f"Operation{state.status}", message or ended)
         if ended != "succeeded":
-            if link := answer.headers.get("azure-asyncoperation"):
-                self._status_target = follow(link)
             return Poll(self._status_target, wait_s)
         self._status_target = None
         return Poll(self._result_target, 0.0) if self._result_target is not None else None

@@ -44,6 +44,9 @@ class Tally:
         self._rows: dict[str, int] = {}
         self._expects: int | None = None
 
+    def __contains__(self, batch_id: str) -> bool:
+        return batch_id in self._rows
+
     def add(self, batch_id: str, part: Part) -> bool:
         """Count a batch's part; return whether all rows are accounted for."""
         self._rows[batch_id] = part.rows
@@ -244,6 +247,17 @@ class LeaseBook:
         return self._find(
             lambda s: s.stand is Stand.BATCHED and s.batch_generation < batch_generation
         )
+
+    def damaged(self, batch_id: str) -> dict[int, list[int]]:
+        """A batch cannot be read: request indices by lease id whose rows were in it."""
+        found = self._find(
+            lambda s: s.stand is Stand.SEALED and batch_id in s.sealed.get(s.attempt, ())
+        )
+        for lease_id, indices in found.items():
+            for index in indices:
+                state = self._leases[lease_id].requests[index]
+                del state.sealed[state.attempt]
+        return found
 
     def due_renewals(self, now_s: float) -> list[Lease]:
         """Leases past half of their life; each is marked as being renewed."""

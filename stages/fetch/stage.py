@@ -18,6 +18,7 @@ from pipeline.message_rules import ParsedMessage, parse_message
 from pipeline.messages import (
     AnyLink,
     Begin,
+    Damaged,
     Drain,
     Executed,
     Flush,
@@ -131,6 +132,9 @@ class Fetch(Stage):
                 self._book.sealed(message.batch_id, message.parts)
             case Receipt():
                 self._receipt(message)
+            case Damaged():
+                self._spool.loaded(message.batch_id)
+                self._redo(self._book.damaged(message.batch_id), "a batch was damaged")
             case SpoolFound():
                 self._spool.sealed(message.batches)
             case TokenRefused():

@@ -15,13 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import ClassVar
 
-import pyarrow as pa
-
 from pipeline.config import Config
-from pipeline.errors import DependencyError
+from pipeline.errors import DependencyError, Unreachable
 from pipeline.logs import log
-from pipeline.messages import AnyLink, Begin, Drain, Receipt, Sealed, SpoolFound
-from pipeline.spool import Spool
+from pipeline.messages import AnyLink, Begin, Damaged, Drain, Receipt, Sealed, SpoolFound
+from pipeline.spool import DamagedBatch, Spool
 from pipeline.stage import Stage
 from stages.load.join import join_plan
 from stages.load.loader import Loaded, Loader
@@ -127,13 +125,19 @@ class Load(Stage):
 
     async def _load(self, plan: list[str]) -> None:
         started_s = time.monotonic()
-        receipts, loaded = await asyncio.get_running_loop().run_in_executor(
+        receipts, loaded, damaged = await asyncio.get_running_loop().run_in_executor(
             self._thread, self._load_batches, plan
         )
         self._last_load_s = time.monotonic() - started_s
         for receipt in receipts:
             await self.send("fetch", receipt)
             self._spool.remove(receipt.batch_id)
+        for batch_id in damaged:
+            await self.send("fetch", Damaged(batch_id))
+            where = self._spool.set_aside(batch_id)
+            log.bind(action="batch_damaged", batch_id=batch_id).error(
+                "a sealed batch cannot be read and is collected again; it stands at {}", where
+            )
         for batch_id in plan:
             self._waiting.pop(batch_id, None)
         if loaded is None:
@@ -151,8 +155,13 @@ class Load(Stage):
             seconds=round(self._last_load_s, 3),
         ).info("loaded {} resources, {} requests", loaded.resources, loaded.requests)
 
-    def _load_batches(self, plan: list[str]) -> tuple[list[Receipt], Loaded | None]:
-        """Load these batches together, in the connector's thread."""
+    def _load_batches(self, plan: list[str]) -> tuple[list[Receipt], Loaded | None, list[str]]:
+        """Load these batches together, in the connector's thread.
+
+        Returns:
+            A receipt for each, what the load changed, and the batches that cannot be read.
+        """
+        damaged = []
         with ExitStack() as stack:
             batches = []
             for batch_id in plan:
@@ -160,18 +169,19 @@ class Load(Stage):
                     batches.append(stack.enter_context(self._spool.open(batch_id)))
                 except FileNotFoundError:
                     continue  # loaded already; only its word came late
-                except (pa.ArrowInvalid, OSError, ValueError, IndexError) as error:
-                    where = self._spool.set_aside(batch_id)
-                    log.bind(action="batch_damaged", batch_id=batch_id).opt(exception=error).error(
-                        "a sealed batch cannot be read; it stands at {}", where
-                    )
+                except DamagedBatch as error:
+                    log.bind(action="batch_damaged", batch_id=batch_id).debug("{}", error)
+                    damaged.append(batch_id)
+                except OSError as error:
+                    raise Unreachable("spool", f"{batch_id} cannot be opened: {error}") from error
             if not batches:
-                return [], None
+                return [], None, damaged
             loaded = self._loader.load(batches)
-            return [
+            receipts = [
                 Receipt(b.batch_id, b.resources.num_rows, b.requests.num_rows, b.parts)
                 for b in batches
-            ], loaded
+            ]
+            return receipts, loaded, damaged
 
     async def _wait_after(self, error: DependencyError) -> None:
         self._failures += 1

@@ -155,3 +155,4 @@ def test_two_seals_of_one_name_do_not_mix(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         sealed(spool)
     assert spool.list() == {}
+    assert (tmp_path / "b-1.part").read_bytes() == b"another writer's"

@@ -460,3 +460,8 @@ def test_a_status_that_is_gone_does_not_mean_the_resource_is(drive: Drive) -> No
 def test_a_broken_status_is_asked_again(drive: Drive, body: bytes) -> None:
     ended = drive([begun(azure_asyncoperation=STATUS), answer(body=body), SUCCEEDED, OK])
     assert ended.outcome.outcome == "complete"
+
+
+def test_a_status_of_202_without_a_body_is_still_running(drive: Drive) -> None:
+    replies = [begun(azure_asyncoperation=STATUS), *[begun()] * 4, SUCCEEDED, OK]
+    assert drive(replies).outcome.outcome == "complete"

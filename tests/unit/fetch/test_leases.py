@@ -85,6 +85,20 @@ def test_an_old_attempt_that_turns_out_sealed_is_not_handed_out_again() -> None:
     assert book.dispatch(lease, {0: "execute-1"}) == []
 
 
+def test_what_was_in_a_damaged_batch_is_handed_out_again() -> None:
+    book = LeaseBook(TIMEOUT_S, 100)
+    lease = added(book)
+    [first] = book.dispatch(lease, {0: "execute-0", 1: "execute-0"})
+    book.sealed("b1", [part(first, 0, 5, 5)])
+    book.sealed("b2", [part(first, 1, 5, 5)])
+    assert book.working == 0
+    assert book.damaged("b1") == {lease.ref.lease_id: [0]}
+    book.reopen(lease, [0])
+    [second] = book.dispatch(lease, {0: "execute-1"})
+    assert book.receipt("b2", [part(first, 1, 5, 5)]) == []
+    assert book.receipt("b3", [part(second, 0, 5, 5)]) == [lease]
+
+
 def test_work_carries_the_pop_receipt_of_the_last_renewal() -> None:
     book = LeaseBook(TIMEOUT_S, 100)
     lease = added(book)
