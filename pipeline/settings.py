@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-import platformdirs
-
+from pipeline.folders import state_folder
 from pipeline.setting_kinds import Setting
 
 MIB = 1 << 20
@@ -28,7 +27,7 @@ def _cores() -> str:
 
 
 def _spool_dir() -> str:
-    return str(platformdirs.user_state_path("azure-collector") / "spool")
+    return str(state_folder() / "spool")
 
 
 def _log_format() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -42,6 +43,8 @@ ORPHAN_GRACE_S = 2.0
 # For telling peers that this stage is drained; one that does not read is not waited for.
 PEERS_TOLD_S = 0.4
 TITLE = "azure-collector"
+# Open files, sockets and connections of a stage, where the system allows it.
+MAX_DESCRIPTORS = 65_536
 
 
 class Stage:
@@ -264,6 +267,7 @@ def run_stage(stage: type[Stage], name: str, config: Config, control: Connection
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     setproctitle(f"{TITLE}: {name.replace('-', ' ')}")
+    _raise_descriptor_limit()
     setup(config.log_level, config.log_format, name)
     for secret in config.secrets():
         add_secret(secret)
@@ -278,3 +282,10 @@ def run_stage(stage: type[Stage], name: str, config: Config, control: Connection
         os._exit(code)
 
     asyncio.run(main())
+
+
+def _raise_descriptor_limit() -> None:
+    # Held lists may need a temporary file each; the usual soft limit of 1,024 is for select().
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MAX_DESCRIPTORS, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

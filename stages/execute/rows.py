@@ -33,6 +33,10 @@ class BodyTooLarge(Exception):
     """One resource is larger than a VARIANT can be."""
 
 
+class ResultTruncated(Exception):
+    """Resource Graph has more rows than it gave, and no way to ask for them."""
+
+
 class _Page(msgspec.Struct):
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     next_link: Any = msgspec.field(default=None, name="nextLink")
@@ -40,6 +44,7 @@ class _Page(msgspec.Struct):
     old_odata_next_link: Any = msgspec.field(default=None, name="odata.nextLink")
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     skip_token: Any = msgspec.field(default=None, name="$skipToken")
+    result_truncated: Any = msgspec.field(default=None, name="resultTruncated")
 
 
 class _Element(msgspec.Struct):
@@ -81,6 +86,7 @@ def parse_page(body: bytes, *, graph: bool) -> Page:
     Raises:
         BrokenBody: it is not JSON, not UTF-8, or cut short; or says that there is a next page,
             and not where.
+        ResultTruncated: Resource Graph left rows out.
     """
     body = body.removeprefix(b"\xef\xbb\xbf").strip()
     if not body:
@@ -99,7 +105,11 @@ def parse_page(body: bytes, *, graph: bool) -> Page:
         raise BrokenBody(f"{error} ({len(body)} bytes)") from error
     links = (page.next_link, page.odata_next_link, page.old_odata_next_link)
     link = next((found for value in links if (found := _link(value)) is not None), None)
-    return Page(elements, body, link, _link(page.skip_token) if graph else None)
+    skip_token = _link(page.skip_token) if graph else None
+    # "true" is text there: https://learn.microsoft.com/azure/governance/resource-graph/paginate
+    if graph and skip_token is None and str(page.result_truncated).lower() == "true":
+        raise ResultTruncated("more rows than were given, and no $skipToken: keep id in the query")
+    return Page(elements, body, link, skip_token)
 
 
 class RowMaker:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from pipeline.messages import LeaseRef, Outcome, PlannedRequest, RequestKey
 from pipeline.read_actions import is_read
 from stages.execute.client import Answer, ExchangeFailed
-from stages.execute.held import HeldRows
+from stages.execute.held import HeldRows, HoldSpace
 from stages.execute.operation import Operation, OperationFailed
 from stages.execute.origin import ForeignLink, Origin
 from stages.execute.rows import (
     BodyTooLarge,
     BrokenBody,
     Page,
+    ResultTruncated,
     RowMaker,
     error_of,
     parse_page,
@@ -103,7 +103,7 @@ class RequestRun:
         planned: the request.
         origin: the configured ARM endpoint.
         limits: what bounds it.
-        folder: for temporary files.
+        space: where its rows are held.
         now_s: monotonic seconds.
         now_us: microseconds since 1970.
     """
@@ -114,7 +114,7 @@ class RequestRun:
         planned: PlannedRequest,
         origin: Origin,
         limits: Limits,
-        folder: Path,
+        space: HoldSpace,
         now_s: float,
         now_us: int,
     ) -> None:
@@ -139,7 +139,7 @@ class RequestRun:
             planned.subscription_id,
         )
         self._rows = RowMaker(lease.message_id, planned)
-        self._held = HeldRows(lease, key, folder)
+        self._held = HeldRows(lease, key, space)
         self._operation: Operation | None = None
         # What may not be done twice is tried again only while it cannot have been done.
         self._repeatable = planned.method != "POST" or is_read(planned.target.partition("?")[0])
@@ -172,7 +172,7 @@ class RequestRun:
                 return self._succeeded(answer, now_s, now_us)
         except BrokenBody as error:
             return self._retry("BrokenBody", str(error), answer, now_s, now_us)
-        except (BodyTooLarge, ForeignLink, OperationFailed) as error:
+        except (BodyTooLarge, ForeignLink, OperationFailed, ResultTruncated) as error:
             code = getattr(error, "code", type(error).__name__)
             return self._done("failed", now_us, status, code, str(error))
         return self._refused(answer, now_s, now_us)
@@ -220,6 +220,11 @@ class RequestRun:
             self._operation = Operation.begun(
                 self.call.method, self.call.target, answer.headers, self._follow
             )
+            if self._operation is None:
+                # Accepted is not done, and there is nowhere to ask how it went.
+                return self._done(
+                    "failed", now_us, answer.status, "NothingToPoll", "202 without a link to poll"
+                )
         if self._operation is not None:
             polled = self._operation.next(answer, self._follow)
             if polled is not None:

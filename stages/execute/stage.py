@@ -21,6 +21,7 @@ from pipeline.logs import add_secret, log
 from pipeline.messages import AnyLink, Drain, Executed, NoToken, Token, TokenRefused, Work
 from pipeline.stage import Stage
 from stages.execute.client import Answer, ArmClient, ExchangeFailed
+from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
 from stages.execute.run import Again, Done, FreshToken, Limits, RequestRun, Step
 from stages.execute.scheduler import Scheduler
@@ -70,6 +71,7 @@ class Execute(Stage):
             answer_timeout_s=config.request_timeout,
             max_body_bytes=config.max_response_bytes,
         )
+        self._space = HoldSpace(config.spool_dir)
         self._scheduler: Scheduler[RequestRun] = Scheduler(RequestRun.scope)
         self._token: Token | None = None
         self._awaiting_token: list[RequestRun] = []
@@ -103,7 +105,7 @@ class Execute(Stage):
             case Work():
                 self._take(message)
             case Token():
-                add_secret(message.value)
+                add_secret(message.value, passing=True)
                 self._token = message
                 self._token_news()
             case NoToken():
@@ -143,7 +145,7 @@ class Execute(Stage):
         now_s, now_us = time.monotonic(), _now_us()
         for planned in work.requests:
             run = RequestRun(
-                work.lease, planned, self._origin, self._limits, self.config.spool_dir,
+                work.lease, planned, self._origin, self._limits, self._space,
                 now_s, now_us,
             )  # fmt: skip
             self._held += 1

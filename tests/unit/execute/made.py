@@ -11,6 +11,7 @@ from urllib3 import HTTPHeaderDict
 from pipeline.links import MAX_FRAME_BYTES
 from pipeline.messages import LeaseRef, PlannedRequest, RequestKey, Resource, Rows
 from stages.execute.client import Answer
+from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
 from stages.execute.run import Done, Limits, RequestRun
 
@@ -54,4 +55,4 @@ def frames_in(frames: Any) -> list[Rows]:
 
 
 def a_run(folder: Path, request: PlannedRequest, limits: Limits = LIMITS) -> RequestRun:
-    return RequestRun(LEASE, request, ORIGIN, limits, folder, 0.0, START_US)
+    return RequestRun(LEASE, request, ORIGIN, limits, HoldSpace(folder), 0.0, START_US)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.messages import Outcome, Resource
 from stages.execute import held as module
-from stages.execute.held import HeldRows
+from stages.execute.held import HeldRows, HoldSpace
 from tests.unit.execute.made import KEY, LEASE, frames_in
 
 OUTCOME = Outcome("complete", "u", 200, None, None, 1, 3, 1, 0, None, 0, 0)
@@ -20,7 +20,7 @@ def row(number: int, size: int = 10) -> Resource:
 
 
 def test_few_rows_are_one_frame_and_no_file(tmp_path: Path) -> None:
-    held = HeldRows(LEASE, KEY, tmp_path)
+    held = HeldRows(LEASE, KEY, HoldSpace(tmp_path))
     held.add([row(0), row(1)])
     (rows,) = frames_in(held.complete(OUTCOME))
     assert [resource.row_key for resource in rows.resources] == ["0", "1"]
@@ -32,7 +32,7 @@ def test_many_rows_keep_their_order_and_only_the_last_frame_has_the_outcome(
 ) -> None:
     monkeypatch.setattr(module, "FRAME_BYTES", 5_000)
     monkeypatch.setattr(module, "MEMORY_BYTES", 20_000)
-    held = HeldRows(LEASE, KEY, tmp_path)
+    held = HeldRows(LEASE, KEY, HoldSpace(tmp_path))
     for start in range(0, 300, 30):
         held.add([row(number, 1_000) for number in range(start, start + 30)])
     frames = held.complete(OUTCOME)
@@ -50,7 +50,7 @@ def test_many_rows_keep_their_order_and_only_the_last_frame_has_the_outcome(
 
 
 def test_many_tiny_rows_stay_far_below_a_links_limit(tmp_path: Path) -> None:
-    held = HeldRows(LEASE, KEY, tmp_path)
+    held = HeldRows(LEASE, KEY, HoldSpace(tmp_path))
     held.add([row(number, 1) for number in range(30_000)])
     frames = held.complete(OUTCOME)
     assert max(len(data) for data in frames) < 2 * module.FRAME_BYTES
@@ -59,10 +59,25 @@ def test_many_tiny_rows_stay_far_below_a_links_limit(tmp_path: Path) -> None:
 
 def test_what_is_discarded_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FRAME_BYTES", 1)
-    held = HeldRows(LEASE, KEY, tmp_path)
+    held = HeldRows(LEASE, KEY, HoldSpace(tmp_path))
     held.add([row(0), row(1)])
     held.discard()
     held.discard()
     (rows,) = frames_in(held.complete(OUTCOME))
     assert rows.resources == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_past_what_all_may_use_rows_go_to_a_file_and_come_back_the_same(tmp_path: Path) -> None:
+    space = HoldSpace(tmp_path, memory_bytes=2_000)
+    first, second = (HeldRows(LEASE, KEY, space) for _ in range(2))
+    first.add([row(0)])
+    for number in range(20):
+        second.add([row(number)])
+    assert space.take(0)
+    assert [r for one in frames_in(second.complete(OUTCOME)) for r in one.resources] == [
+        row(n) for n in range(20)
+    ]
+    for held in (first, second):
+        held.discard()
+    assert space.take(2_000)

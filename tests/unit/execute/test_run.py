@@ -465,3 +465,16 @@ def test_a_broken_status_is_asked_again(drive: Drive, body: bytes) -> None:
 def test_a_status_of_202_without_a_body_is_still_running(drive: Drive) -> None:
     replies = [begun(azure_asyncoperation=STATUS), *[begun()] * 4, SUCCEEDED, OK]
     assert drive(replies).outcome.outcome == "complete"
+
+
+def test_accepted_with_nothing_to_poll_is_not_complete(drive: Drive) -> None:
+    ended = drive([answer(202, body={"value": []})])
+    assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", "NothingToPoll")
+    assert ended.rows == []
+
+
+def test_a_truncated_answer_of_resource_graph_is_not_complete(drive: Drive) -> None:
+    body = {"data": [{"name": "a"}], "count": 1, "totalRecords": 9, "resultTruncated": "true"}
+    ended = drive([answer(body=body)], planned("POST", GRAPH, {"query": "Resources"}))
+    assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", "ResultTruncated")
+    assert ended.rows == []

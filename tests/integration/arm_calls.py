@@ -1,0 +1,161 @@
+"""Calls to the simulator and to servers of the tests' own, as ``execute`` makes them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trustme
+
+from pipeline.messages import LeaseRef, PlannedRequest, Resource, Rows
+from pipeline.sandbox.arm.control import SimulatorControl
+from stages.execute.client import ArmClient, ExchangeFailed
+from stages.execute.held import HoldSpace
+from stages.execute.origin import Origin
+from stages.execute.run import Done, FreshToken, Limits, RequestRun, Step
+from tests.standins.http_server import Answer, Request, StandIn
+
+TOKEN = "token-that-stays-here"
+READ_TIMEOUT_S = 0.5
+MAX_BODY_BYTES = 2_000_000
+START_LIMIT_S = 30.0
+LEASE = LeaseRef(1, 1, "q", "qid", "pop", "m-1", None, 5, 1, 1)
+VERSION = "api-version=2024-07-01"
+# Long enough for what the faults ask for, short enough for a test.
+LIMITS = Limits(max_retries=3, initial_retry_delay_s=0.01, max_backoff_s=0.05, request_timeout_s=60)
+
+_frame = msgspec.msgpack.Decoder(list[Rows]).decode
+
+
+class Elsewhere(StandIn):
+    """A server that must not be asked; it keeps what it was told all the same."""
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+        super().__init__()
+
+    def respond(self, request: Request) -> Answer:
+        self.seen.append(request)
+        return Answer(200, {"value": []})
+
+
+class Canned(StandIn):
+    """Gives the same answer each time, from headers and bytes."""
+
+    def __init__(self, body: bytes, headers: dict[str, str], ca: trustme.CA | None = None) -> None:
+        self.body = body
+        self.headers = headers
+        self.seen: list[Request] = []
+        super().__init__(ca)
+
+    def respond(self, request: Request) -> Answer:
+        self.seen.append(request)
+        return Answer(200, self.body, self.headers)
+
+
+class Collected:
+    """The end of a request, and how it came to it."""
+
+    def __init__(self, done: Done, steps: list[Step]) -> None:
+        self.outcome = done.outcome
+        self.steps = steps
+        self.rows: list[Resource] = [
+            row for data in done.frames for rows in _frame(data[4:]) for row in rows.resources
+        ]
+
+
+class Arm:
+    """The simulator, its control, and a client of ours."""
+
+    def __init__(self, endpoint: str, folder: Path) -> None:
+        self.control = SimulatorControl(endpoint)
+        self.endpoint = endpoint
+        self.origin = Origin.parse(endpoint)
+        self.client = client_of(endpoint)
+        self.folder = folder
+        subscription = self.control.catalogue()["subscriptions"][0]
+        self.subscription: str = (
+            subscription if isinstance(subscription, str) else subscription["subscriptionId"]
+        )
+        self.list = (
+            f"/subscriptions/{self.subscription}/providers/Microsoft.Compute/virtualMachines"
+            f"?{VERSION}"
+        )
+
+    def fault(self, kind: str, **more: Any) -> None:
+        self.control.faults([{"kind": kind, **more}])
+
+    def get(self, target: str | None = None) -> bytes:
+        return self.client.exchange("GET", target or self.list, {}, None, TOKEN).body
+
+    def failure(self, target: str | None = None) -> ExchangeFailed:
+        with pytest.raises(ExchangeFailed) as failed:
+            self.get(target)
+        return failed.value
+
+    def collect(
+        self, target: str | None = None, body: Any = None, limits: Limits = LIMITS
+    ) -> Collected:
+        return collect(self.client, self.origin, target or self.list, body, self.folder, limits)
+
+
+def client_of(endpoint: str, answer_timeout_s: float = 30.0) -> ArmClient:
+    return ArmClient(
+        Origin.parse(endpoint),
+        connections=2,
+        connect_timeout_s=5.0,
+        read_timeout_s=READ_TIMEOUT_S,
+        answer_timeout_s=answer_timeout_s,
+        max_body_bytes=MAX_BODY_BYTES,
+    )
+
+
+def collect(
+    client: ArmClient, origin: Origin, target: str, body: Any, folder: Path, limits: Limits = LIMITS
+) -> Collected:
+    """Call, and go on as the run says, until it is done."""
+    data = None if body is None else msgspec.json.encode(body)
+    method = "GET" if body is None else "POST"
+    request = PlannedRequest(0, "compute", method, "2024-07-01", target, {}, data, "s", "")
+    run = RequestRun(LEASE, request, origin, limits, HoldSpace(folder), time.monotonic(), 1)
+    steps: list[Step] = []
+    while True:
+        step = call(client, run)
+        steps.append(step)
+        if isinstance(step, Done):
+            collected = Collected(step, steps)
+            run.close()
+            return collected
+        assert not isinstance(step, FreshToken)
+        time.sleep(step.after_s)
+
+
+def call(client: ArmClient, run: RequestRun) -> Step:
+    made = run.call
+    run.calling(1)
+    try:
+        found = client.exchange(made.method, made.target, made.headers, made.body, TOKEN)
+    except ExchangeFailed as error:
+        return run.unanswered(error, time.monotonic(), 2)
+    return run.answered(found, time.monotonic(), 2)
+
+
+def start(*options: str) -> tuple[subprocess.Popen[str], str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.sandbox.arm", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    timer = threading.Timer(START_LIMIT_S, process.kill)
+    timer.start()
+    assert process.stdout is not None
+    word, _, endpoint = process.stdout.readline().strip().partition(" ")
+    timer.cancel()
+    assert word == "ready"
+    return process, endpoint

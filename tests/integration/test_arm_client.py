@@ -1,0 +1,394 @@
+"""The ARM client and a request's run against the real simulator and its faults."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trustme
+
+from stages.execute.client import ExchangeFailed
+from stages.execute.origin import Origin
+from stages.execute.run import Again, Limits
+from tests.integration.arm_calls import (
+    MAX_BODY_BYTES,
+    TOKEN,
+    Arm,
+    Canned,
+    Elsewhere,
+    client_of,
+    collect,
+    start,
+)
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[str]:
+    process, endpoint = start(
+        "--buckets", "off", "--vms", "25", "--page-size", "10", "--graph-page-size", "20"
+    )
+    with process:
+        yield endpoint
+        process.terminate()
+
+
+@pytest.fixture
+def arm(simulator: str, tmp_path: Path) -> Iterator[Arm]:
+    arm = Arm(simulator, tmp_path)
+    arm.control.reset()
+    yield arm
+    arm.client.close()
+    arm.control.reset()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """An authority that the client trusts, as a company's proxy has one."""
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    return authority
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """A server that sends a byte each 0.1 s, without end."""
+    ended = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not ended.wait(0.1):
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        ended.set()
+        thread.join()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere() as server:
+        yield server
+
+
+# ── whole answers ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_list_is_collected_over_its_pages(arm: Arm) -> None:
+    expected = arm.control.expected(arm.list)
+    found = arm.collect()
+    assert (found.outcome.outcome, found.outcome.pages, found.outcome.attempts) == (
+        "complete", 3, 3,
+    )  # fmt: skip
+    assert [row.resource_id for row in found.rows] == expected["ids"]
+    assert found.outcome.azure_request_id
+
+
+def test_resource_graph_is_collected_over_its_pages(arm: Arm) -> None:
+    target = "/providers/Microsoft.ResourceGraph/resources?api-version=2021-03-01"
+    query = {"query": "Resources | project id, type", "options": {"$top": 20}}
+    found = arm.collect(target, query)
+    assert found.outcome.outcome == "complete"
+    assert found.outcome.pages > 2
+    assert len({row.resource_id for row in found.rows}) == len(found.rows) == found.outcome.rows
+
+
+def test_headers_of_a_message_replace_ours_and_none_goes_out_twice() -> None:
+    with Canned(b"{}", {}) as server:
+        client = client_of(server.url)
+        client.exchange("POST", "/a", {"accept": "x/y", "X-Own": "1"}, b"{}", TOKEN)
+        client.close()
+        (seen,) = server.seen
+    assert seen.headers["accept"] == "x/y"
+    assert seen.headers["x-own"] == "1"
+    assert seen.headers["content-type"] == "application/json"
+    assert seen.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+# ── answers that do not come whole ───────────────────────────────────────────────────────────────
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("reset", {}, "ProtocolError"),
+    ("reset_mid_body", {}, "ProtocolError"),
+    ("reset_mid_body", {"after_bytes": 0}, "ProtocolError"),
+    ("content_length", {"delta": 10}, "ProtocolError"),
+    ("stall", {"stall_s": 5}, "ReadTimeoutError"),
+    ("stall", {"stall_s": 5, "after_bytes": 100}, "ReadTimeoutError"),
+]
+
+
+@pytest.mark.parametrize(("kind", "more", "code"), WRONG)
+def test_a_broken_answer_fails_and_spoils_no_later_one(
+    arm: Arm, kind: str, more: dict[str, Any], code: str
+) -> None:
+    whole = arm.get()
+    arm.fault(kind, first=1, **more)
+    began_s = time.monotonic()
+    failed = arm.failure()
+    assert (failed.code, failed.retryable, failed.sent) == (code, True, True)
+    assert time.monotonic() - began_s < 3.0
+    assert [arm.get(), arm.get()] == [whole, whole]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [*((kind, more) for kind, more, _ in WRONG),
+     ("broken_json", {}), ("broken_json", {"text": "{"}),
+     ("content_length", {"delta": -10}), ("status", {"status": 503}),
+     ("throttle", {"retry_after_s": 0.05, "form": "ms"}), ("throttle", {"form": "none"})],
+)  # fmt: skip
+@pytest.mark.parametrize("skip", [0, 1, 2])
+def test_a_list_is_whole_after_a_fault_on_any_page(
+    arm: Arm, kind: str, more: dict[str, Any], skip: int
+) -> None:
+    expected = arm.control.expected(arm.list)["ids"]
+    arm.fault(kind, skip=skip, first=1, **more)
+    found = arm.collect()
+    assert (found.outcome.outcome, found.outcome.attempts) == ("complete", 4)
+    assert [row.resource_id for row in found.rows] == expected
+
+
+def test_an_empty_page_is_not_the_end_of_a_list(arm: Arm) -> None:
+    arm.fault("broken_json", text="", skip=1, first=1)
+    assert len(arm.collect().rows) == 25
+    arm.fault("broken_json", text="", skip=1)
+    assert arm.collect().outcome.outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "outcome"),
+    [
+        ("reset_mid_body", {}, "failed"),
+        ("broken_json", {}, "failed"),
+        ("content_length", {"delta": -10}, "failed"),
+        ("content_length", {"delta": 10}, "failed"),
+        ("status", {"status": 500}, "failed"),
+        ("throttle", {"retry_after_s": 0.01, "form": "ms"}, "throttled"),
+    ],
+)
+def test_a_list_whose_last_page_never_comes_is_not_there(
+    arm: Arm, kind: str, more: dict[str, Any], outcome: str
+) -> None:
+    arm.fault(kind, skip=2, **more)
+    found = arm.collect()
+    assert (found.outcome.outcome, found.outcome.attempts, found.rows) == (outcome, 6, [])
+
+
+def test_the_rest_of_an_answer_that_runs_over_is_not_the_next_one(arm: Arm) -> None:
+    whole = arm.get()
+    arm.fault("content_length", delta=-100, first=1)
+    assert len(arm.get()) == len(whole) - 100
+    assert [arm.get(), arm.get(), arm.get()] == [whole] * 3
+
+
+@pytest.mark.parametrize("form", ["seconds", "date", "ms"])
+def test_a_throttled_call_waits_as_long_as_asked(arm: Arm, form: str) -> None:
+    arm.fault("throttle", first=1, retry_after_s=1, form=form)
+    began_s = time.monotonic()
+    found = arm.collect()
+    (first, *_) = found.steps
+    assert isinstance(first, Again)
+    assert first.blocks_scope
+    assert 0.0 < first.after_s <= 2.0
+    assert found.outcome.outcome == "complete"
+    assert time.monotonic() - began_s >= 0.9 * first.after_s
+
+
+# ── limits ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_huge_body_is_cut_off_and_not_asked_again(arm: Arm) -> None:
+    whole = arm.get()
+    arm.fault("huge_body", body_bytes=2 * 2**30, first=1)
+    began_s = time.monotonic()
+    found = arm.collect()
+    assert (found.outcome.error_code, found.outcome.attempts) == ("ResponseTooLarge", 1)
+    assert time.monotonic() - began_s < 5.0
+    assert arm.get() == whole
+
+
+def test_gzip_is_read() -> None:
+    body = msgspec.json.encode({"value": ["x" * 100] * 1_000})
+    with Canned(gzip.compress(body), {"Content-Encoding": "gzip"}) as server:
+        client = client_of(server.url)
+        assert client.exchange("GET", "/a", {}, None, TOKEN).body == body
+        client.close()
+        assert server.seen[0].headers["accept-encoding"] == "gzip"
+
+
+def test_a_gzip_bomb_is_cut_off_by_what_it_unpacks_to() -> None:
+    bomb = gzip.compress(b" " * 200_000_000)
+    assert len(bomb) < MAX_BODY_BYTES
+    with Canned(bomb, {"Content-Encoding": "gzip"}) as server:
+        client = client_of(server.url)
+        with pytest.raises(ExchangeFailed) as failed:
+            client.exchange("GET", "/a", {}, None, TOKEN)
+        client.close()
+    assert (failed.value.code, failed.value.retryable) == ("ResponseTooLarge", False)
+
+
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"x" * 9_000)[:-3] + b"abc"])
+def test_broken_gzip_fails(body: bytes) -> None:
+    with Canned(body, {"Content-Encoding": "gzip"}) as server:
+        client = client_of(server.url)
+        with pytest.raises(ExchangeFailed) as failed:
+            client.exchange("GET", "/a", {}, None, TOKEN)
+        client.close()
+    assert (failed.value.code, failed.value.retryable) == ("DecodeError", True)
+
+
+def test_a_body_that_drips_for_ever_ends_with_its_time(dripping: str) -> None:
+    client = client_of(dripping, answer_timeout_s=0.7)
+    began_s = time.monotonic()
+    with pytest.raises(ExchangeFailed) as failed:
+        client.exchange("GET", "/a", {}, None, TOKEN)
+    client.close()
+    assert failed.value.code == "AnswerTimeout"
+    assert time.monotonic() - began_s < 3.0
+
+
+# ── where the token goes ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_elsewhere_is_not_followed(arm: Arm, elsewhere: Elsewhere, status: int) -> None:
+    arm.fault("redirect", status=status, origin=elsewhere.url)
+    found = arm.collect()
+    assert (found.outcome.outcome, found.outcome.error_code) == ("failed", "Redirected")
+    assert elsewhere.seen == []
+
+
+def test_a_next_link_elsewhere_is_not_followed(arm: Arm, elsewhere: Elsewhere) -> None:
+    arm.fault("next_link", form="foreign", origin=elsewhere.url)
+    found = arm.collect()
+    assert (found.outcome.outcome, found.outcome.error_code) == ("failed", "ForeignLink")
+    assert (found.rows, elsewhere.seen) == ([], [])
+
+
+@pytest.mark.parametrize("header", ["Azure-AsyncOperation", "Location"])
+def test_an_operation_elsewhere_is_not_polled(arm: Arm, elsewhere: Elsewhere, header: str) -> None:
+    arm.fault("status", status=202, headers={header: elsewhere.url + "/operations/1"})
+    found = arm.collect()
+    assert (found.outcome.outcome, found.outcome.error_code) == ("failed", "ForeignLink")
+    assert elsewhere.seen == []
+
+
+def test_links_that_name_a_host_in_the_path_stay_here(arm: Arm, elsewhere: Elsewhere) -> None:
+    arm.fault("next_link", form="exact", link=f"{arm.endpoint}//{elsewhere.url[7:]}/a", first=1)
+    assert arm.collect().outcome.outcome != "complete"
+    assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize("token", ["line\r\nX-Own: 1", "line\n", "t\u20ac"])
+def test_a_token_that_no_header_takes_is_not_told(arm: Arm, token: str) -> None:
+    with pytest.raises(ExchangeFailed) as failed:
+        arm.client.exchange("GET", arm.list, {}, None, token)
+    assert failed.value.code == "BadToken"
+    assert not failed.value.retryable
+    assert "line" not in failed.value.problem.replace("line break", "")
+
+
+# ── lists and operations that misbehave ──────────────────────────────────────────────────────────
+
+
+def test_a_list_that_leads_to_itself_ends(arm: Arm) -> None:
+    arm.fault("next_link", form="loop")
+    found = arm.collect()
+    assert (found.outcome.error_code, found.rows) == ("PagingLoop", [])
+
+
+def test_a_relative_next_link_is_followed(arm: Arm) -> None:
+    arm.fault("next_link", form="relative", first=2)
+    assert len(arm.collect().rows) == 25
+
+
+@pytest.mark.parametrize("form", ["empty", "null"])
+def test_an_empty_next_link_is_the_end(arm: Arm, form: str) -> None:
+    arm.fault("next_link", form=form)
+    assert len(arm.collect().rows) == 10
+
+
+@pytest.mark.parametrize(
+    ("style", "result"),
+    [("azure-async", "location"), ("azure-async", "original"), ("location", "location")],
+)
+def test_a_long_operation_ends_with_its_rows(arm: Arm, style: str, result: str) -> None:
+    # Of the original: begun by the first call, ended by the second.
+    first = 2 if result == "original" else 1
+    arm.fault(
+        "operation", target=arm.list, first=first, style=style, result=result, polls=2,
+        retry_after_s=0,
+    )  # fmt: skip
+    found = arm.collect()
+    assert found.outcome.outcome == "complete"
+    assert [row.resource_id for row in found.rows] == arm.control.expected(arm.list)["ids"]
+
+
+@pytest.mark.parametrize("outcome", ["Failed", "Canceled"])
+def test_a_long_operation_that_fails(arm: Arm, outcome: str) -> None:
+    arm.fault("operation", target=arm.list, outcome=outcome, polls=1, retry_after_s=0)
+    found = arm.collect()
+    assert (found.outcome.outcome, found.outcome.error_code) == ("failed", f"Operation{outcome}")
+
+
+def test_a_long_operation_that_never_ends(arm: Arm) -> None:
+    arm.fault("operation", target=arm.list, polls=10_000, retry_after_s=0)
+    found = arm.collect(limits=Limits(3, 0.01, 0.05, 1.0))
+    assert (found.outcome.outcome, found.outcome.error_code) == ("failed", "OperationTimeout")
+
+
+# ── the connection ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_nobody_there_is_known_not_to_have_been_asked() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        client = client_of(f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with pytest.raises(ExchangeFailed) as failed:
+            client.exchange("GET", "/a", {}, None, TOKEN)
+        client.close()
+    assert (failed.value.code, failed.value.sent) == ("NewConnectionError", False)
+    assert "refused" in failed.value.problem
+
+
+def test_tls_with_an_authority_that_is_trusted(trusted: trustme.CA, tmp_path: Path) -> None:
+    with Canned(b'{"value":[]}', {}, trusted) as server:
+        client = client_of(server.url)
+        found = collect(client, Origin.parse(server.url), "/a", None, tmp_path)
+        client.close()
+        assert found.outcome.outcome == "complete"
+        assert server.seen[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize("name", ["stranger", "other-host"])
+def test_tls_with_a_certificate_that_is_not_right_sends_nothing(
+    trusted: trustme.CA, name: str
+) -> None:
+    # The certificate is for 127.0.0.1 and localhost, so 127.0.0.2 is another host.
+    with Canned(b"{}", {}, trustme.CA() if name == "stranger" else trusted) as server:
+        url = server.url if name == "stranger" else server.url.replace("127.0.0.1", "127.0.0.2")
+        client = client_of(url)
+        with pytest.raises(ExchangeFailed):
+            client.exchange("GET", "/a", {}, None, TOKEN)
+        client.close()
+        assert server.seen == []
