@@ -10,9 +10,9 @@ from typing import TextIO
 import msgspec
 
 from pipeline.config import Config, load
-from pipeline.config_rules import PARTS
+from pipeline.config.rules import PARTS
+from pipeline.config.settings import SETTINGS
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, ConfigError
-from pipeline.settings import SETTINGS
 
 # The profile that starts a sandbox, and so needs no accounts.
 SANDBOX_PROFILE = "local"

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Config, load
-from pipeline.config_sources import SERVICE_PREFIXES
+from pipeline.config.settings import BY_NAME
+from pipeline.config.sources import SERVICE_PREFIXES
 from pipeline.entry_points import COMMANDS, resolve
 from pipeline.errors import EXIT_DONE
-from pipeline.examples import all_examples, as_text
 from pipeline.folders import cache_folder
+from pipeline.message_format.examples import all_examples, as_text
 from pipeline.sandbox.runner import Sandbox
-from pipeline.settings import BY_NAME
 
 PROFILE = "local"
 # Of the simulated tenant: enough to see several subscriptions side by side.

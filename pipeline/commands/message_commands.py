@@ -12,9 +12,9 @@ from typing import Protocol, TextIO
 from pipeline.commands.message_files import FileMessage, FileProblem, read_messages
 from pipeline.config import Config
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, DependencyError
-from pipeline.examples import all_examples, as_text, example_message
 from pipeline.logs import log
-from pipeline.services import SERVICES, closest, lookup
+from pipeline.message_format.examples import all_examples, as_text, example_message
+from pipeline.message_format.services import SERVICES, closest, lookup
 
 # Sends under way at once; a queue takes 2,000 messages a second.
 SENDERS = 16

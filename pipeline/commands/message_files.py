@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import BadMessage
-from pipeline.message_rules import ParsedMessage, parse_message
+from pipeline.message_format.rules import ParsedMessage, parse_message
 
 STDIN = "-"
 # A file of this size holds 4,000 messages of the largest size.

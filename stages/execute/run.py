@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from pipeline.message_format.read_actions import is_read
 from pipeline.messages import LeaseRef, Outcome, PlannedRequest, RequestKey
-from pipeline.read_actions import is_read
 from stages.execute.client import Answer, ExchangeFailed
 from stages.execute.held import HeldRows, HoldSpace
 from stages.execute.operation import Operation, OperationFailed

@@ -152,7 +152,7 @@ def _bounded(
 
 
 def _vault(config: Config, opened: list[Config]) -> str:
-    from pipeline.vault import probe, read_secrets
+    from pipeline.identity.vault import probe, read_secrets
 
     host = urlsplit(config.required("azure_keyvault_url")).netloc
     if wanted := config.vault_references():

@@ -14,7 +14,7 @@ from pipeline.config import Config
 from pipeline.entry_points import kind_of, processes
 from pipeline.errors import BadMessage, DependencyError
 from pipeline.logs import log
-from pipeline.message_rules import ParsedMessage, parse_message
+from pipeline.message_format.rules import ParsedMessage, parse_message
 from pipeline.messages import (
     AnyLink,
     Begin,

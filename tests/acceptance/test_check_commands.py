@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config.settings import SETTINGS
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.sandbox.runner import Sandbox
-from pipeline.settings import SETTINGS
 from tests.acceptance.collector import queue, request, tables
 from tests.acceptance.command import (
     CLOSED_PORT,

@@ -18,11 +18,11 @@ import duckdb
 import pytest
 
 from pipeline.folders import cache_folder
+from pipeline.message_format.services import SERVICES
 from pipeline.sandbox import azurite
 from pipeline.sandbox.azurite import Azurite
 from pipeline.sandbox.node import find_node
 from pipeline.sandbox.runner import QUEUE, Sandbox
-from pipeline.services import SERVICES
 from tests.acceptance.collector import environment, queue
 from tests.acceptance.command import Ended, command
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.message_format.services import SERVICES
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.sandbox.runner import Sandbox
-from pipeline.services import SERVICES
 from tests.acceptance.collector import all_messages, collect, queue, request, tables
 from tests.acceptance.command import CLOSED_PORT, Ended, command, with_endpoint
 

@@ -229,7 +229,7 @@ def test_a_long_retry_after_is_not_waited_for(settings: dict[str, str], vault: K
 def test_a_silent_vault_is_given_up_in_time(
     settings: dict[str, str], vault: KeyVault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.vault.READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("pipeline.identity.vault.READ_TIMEOUT_S", 0.3)
     vault.silent = True
     began_s = time.monotonic()
     error = failure(settings)

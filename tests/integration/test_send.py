@@ -18,8 +18,8 @@ from azure.storage.queue import QueueClient
 from pipeline.commands.message_commands import send
 from pipeline.config import Config, load
 from pipeline.errors import ConfigError, DependencyError, NotThere, Unauthorised, Unreachable
-from pipeline.examples import all_examples
-from pipeline.message_rules import parse_message
+from pipeline.message_format.examples import all_examples
+from pipeline.message_format.rules import parse_message
 from pipeline.sandbox.azurite import Azurite
 from stages.fetch.queue import QueueSender, open_queue, poison_name, queue_error
 

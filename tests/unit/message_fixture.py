@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import BadMessage
-from pipeline.message_rules import ParsedMessage, parse_message
+from pipeline.message_format.rules import ParsedMessage, parse_message
 
 SUBSCRIPTION = "6F0E8F4E-0f5e-4a5e-9e57-3d4b7f8b9c01"
 NOT_GIVEN: Any = object()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config, load
-from pipeline.config_sources import profile_names
+from pipeline.config.settings import BY_NAME, SETTINGS
+from pipeline.config.sources import profile_names
 from pipeline.errors import ConfigError
-from pipeline.settings import BY_NAME, SETTINGS
 
 COMPLETE = {
     "AZURE_QUEUE_NAME": "requests",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipeline.commands.config_commands import show_config, validate_config
 from pipeline.config import load
+from pipeline.config.settings import SETTINGS
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE
-from pipeline.settings import SETTINGS
 
 ENVIRON = {
     "AZURE_QUEUE_NAME": "urgent,requests",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config, load
-from pipeline.config_rules import PARTS
+from pipeline.config.rules import PARTS
 from pipeline.errors import ConfigError
 
 KEY = "c2VjcmV0LWtleQ=="

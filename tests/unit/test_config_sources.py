@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config_sources
-from pipeline.config import Config, load
+from pipeline.config import Config, load, sources
 from pipeline.errors import ConfigError
 
 
@@ -88,7 +87,7 @@ def test_an_env_file_that_is_not_utf8(env_file: Path) -> None:
 
 
 def test_an_env_file_that_is_another_file(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_sources, "ENV_FILE_MAX_BYTES", 10)
+    monkeypatch.setattr(sources, "ENV_FILE_MAX_BYTES", 10)
     env_file.write_text("BATCH_SIZE=5\n")
     assert "larger than 10 bytes" in problems(env_file)[0]
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from pipeline.config import Config, load
-from pipeline.config_rules import PARTS
+from pipeline.config.rules import PARTS
+from pipeline.config.settings import SETTINGS
 from pipeline.errors import ConfigError
-from pipeline.settings import SETTINGS
 
 KEY = "c2VjcmV0LWtleQ=="
 CONNECTION = f"DefaultEndpointsProtocol=https;AccountName=acc;AccountKey={KEY}"

@@ -6,9 +6,14 @@ import json
 
 import pytest
 
-from pipeline.examples import PLACEHOLDER_SUBSCRIPTION, all_examples, as_text, example_message
-from pipeline.message_rules import parse_message
-from pipeline.services import SERVICES, Service
+from pipeline.message_format.examples import (
+    PLACEHOLDER_SUBSCRIPTION,
+    all_examples,
+    as_text,
+    example_message,
+)
+from pipeline.message_format.rules import parse_message
+from pipeline.message_format.services import SERVICES, Service
 
 SUBSCRIPTION = "6f0e8f4e-0f5e-4a5e-9e57-3d4b7f8b9c01"
 

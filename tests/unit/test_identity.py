@@ -12,7 +12,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from pipeline.config import load
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
 from pipeline.identity import arm_endpoint, arm_scope, authority
-from pipeline.identity_errors import identity_error
+from pipeline.identity.errors import identity_error
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.commands import message_commands
 from pipeline.commands.message_files import FileMessage, FileProblem, read_messages
-from pipeline.message_rules import parse_message
+from pipeline.message_format.rules import parse_message
 
 GOOD: dict[str, Any] = {
     "api_requests": [

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, quote, unquote, urljoin, urlsplit
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import header_rules
 from pipeline.errors import BadMessage
-from pipeline.message_rules import ParsedMessage, parse_message
+from pipeline.message_format import headers as header_rules
+from pipeline.message_format.rules import ParsedMessage, parse_message
 
 ORIGIN = "https://management.azure.com"
 API_VERSION = "2024-07-01"

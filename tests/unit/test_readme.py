@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import _parser
-from pipeline.config_sources import profile_names
-from pipeline.settings_table import markdown
+from pipeline.config.sources import profile_names
+from pipeline.config.table import markdown
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -53,7 +53,7 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def test_its_settings_are_the_programs() -> None:
-    start, end = "<!-- settings: python -m pipeline.settings_table -->\n", "\n<!-- end of settings"
+    start, end = "<!-- settings: python -m pipeline.config.table -->\n", "\n<!-- end of settings"
     assert README.count(start) == 1
     assert README.split(start)[1].split(end)[0] == markdown()
 

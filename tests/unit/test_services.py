@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pipeline.services import SERVICES, Service, closest, lookup
+from pipeline.message_format.services import SERVICES, Service, closest, lookup
 
 NEEDED = [
     "compute",

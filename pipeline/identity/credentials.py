@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from pipeline.errors import DependencyError, Unauthorised
-from pipeline.identity_errors import WHAT, identity_error
+from pipeline.identity.errors import WHAT, identity_error
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.services import SERVICES, Service
+from pipeline.message_format.services import SERVICES, Service
 
 # Stands for one's own subscription where none was given.
 PLACEHOLDER_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"

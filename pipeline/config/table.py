@@ -1,9 +1,9 @@
-"""The README's table of settings: ``python -m pipeline.settings_table`` prints it."""
+"""The README's table of settings: ``python -m pipeline.config.table`` prints it."""
 
 from __future__ import annotations
 
-from pipeline.setting_kinds import Setting
-from pipeline.settings import SETTINGS
+from pipeline.config.kinds import Setting
+from pipeline.config.settings import SETTINGS
 
 
 def markdown() -> str:

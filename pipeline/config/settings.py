@@ -1,7 +1,7 @@
 """The table of settings: everything that lists settings reads it.
 
 Reading (:mod:`pipeline.config`), ``show-config`` and the documentation's table stand on these rows.
-Rules that join two settings are in :mod:`pipeline.config_rules`.
+Rules that join two settings are in :mod:`pipeline.config.rules`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from pipeline.config.kinds import Setting
 from pipeline.folders import state_folder
-from pipeline.setting_kinds import Setting
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -1,8 +1,8 @@
 """The message format: from the text in the queue to requests that are ready to be sent.
 
 A message either passes every rule or none of it is run. The rule that failed is the error's
-``reason``: one of the constants here and in :mod:`pipeline.targets`, :mod:`pipeline.header_rules`
-and :mod:`pipeline.envelopes`; people filter the poison queue by it, so it stays as it is.
+``reason``: one of the constants here and in ``targets``, ``headers`` and ``envelopes`` beside this
+file; people filter the poison queue by it, so it stays as it is.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Literal
 
 import msgspec
 
-from pipeline import envelopes, header_rules, read_actions, targets
 from pipeline.errors import BadMessage
-from pipeline.excerpts import excerpt
+from pipeline.message_format import envelopes, headers, read_actions, targets
+from pipeline.message_format.excerpts import excerpt
 from pipeline.messages import PlannedRequest
 
 MAX_REQUESTS = envelopes.MAX_REQUESTS
@@ -123,7 +123,7 @@ def _plan(index: int, request: envelopes.Request, allow_writes: bool) -> Planned
         target += targets.build_query(request.query_params, where)
     targets.check_length(target, where)
     if request.headers:
-        header_rules.check_headers(request.headers, where)
+        headers.check_headers(request.headers, where)
     subscription_id, resource_group = targets.scope_of(path)
     return PlannedRequest(
         index=index,

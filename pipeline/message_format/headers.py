@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pipeline.errors import BadMessage
-from pipeline.excerpts import excerpt
+from pipeline.message_format.excerpts import excerpt
 
 MAX_HEADERS = 32
 MAX_NAME_CHARS = 128

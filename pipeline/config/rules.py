@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config_sources import Given
-from pipeline.setting_kinds import (
+from pipeline.config.kinds import (
     KEYVAULT_PREFIX,
     KEYVAULT_SECRET_NAME,
     Setting,
     is_loopback,
     split_url,
 )
-from pipeline.settings import BY_NAME
+from pipeline.config.settings import BY_NAME
+from pipeline.config.sources import Given
 
 PARTS = ("queue", "arm", "snowflake")
 

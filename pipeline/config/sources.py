@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-from pipeline.settings import BY_NAME
+from pipeline.config.settings import BY_NAME
 
 # How alike two names are (difflib's ratio) before one is taken for a slip of the other.
 NEAR_MISS_RATIO = 0.85

@@ -11,7 +11,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from pipeline.errors import BadMessage
-from pipeline.excerpts import excerpt, short_name
+from pipeline.message_format.excerpts import excerpt, short_name
 
 # Request target as sent; the limit of the HTTP stack in front of ARM is near 16 KiB.
 MAX_TARGET_BYTES = 8192

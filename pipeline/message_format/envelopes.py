@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import BadMessage
-from pipeline.excerpts import excerpt, short_name
+from pipeline.message_format.excerpts import excerpt, short_name
 
 # What Azure Queue Storage stores at most for one message, base64 included.
 MAX_MESSAGE_BYTES = 65_536

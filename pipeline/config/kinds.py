@@ -1,6 +1,6 @@
 """What a setting is, and how the text of a value becomes its type.
 
-The settings themselves are in :mod:`pipeline.settings`.
+The settings themselves are in :mod:`pipeline.config.settings`.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config_rules import PARTS, Draft, check_rules
-from pipeline.config_sources import Given, gather
+from pipeline.config.kinds import KEYVAULT_PREFIX
+from pipeline.config.rules import PARTS, Draft, check_rules
+from pipeline.config.settings import BY_NAME
+from pipeline.config.sources import Given, gather
 from pipeline.errors import ConfigError
 from pipeline.logs import add_secret
-from pipeline.setting_kinds import KEYVAULT_PREFIX
-from pipeline.settings import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Config:
     """Every setting, by its name in lower case. Unset ones are None.
 
     It can be pickled, and neither ``repr`` nor ``str`` shows a secret. Meanings, units and limits
-    are in :mod:`pipeline.settings`.
+    are in :mod:`pipeline.config.settings`.
 
     Attributes:
         profile: the profile in force, or None.
@@ -217,7 +217,7 @@ def resolved(config: Config) -> Config:
     wanted = config.vault_references()
     if not wanted:
         return config
-    from pipeline.vault import read_secrets
+    from pipeline.identity.vault import read_secrets
 
     found = read_secrets(config, sorted(set(wanted.values())))
     given = {
