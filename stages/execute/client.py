@@ -15,7 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.response import BaseHTTPResponse
 
 from pipeline import __version__
-from pipeline.tls import tls_context
+from pipeline.https import connection_pool
 from stages.execute.origin import Origin
 
 # Read at once from the connection.
@@ -83,19 +83,13 @@ class ArmClient:
     ) -> None:
         self._answer_timeout_s = answer_timeout_s
         self._max_body_bytes = max_body_bytes
-        timeout = urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s)
-        if origin.scheme == "https":
-            self._pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
-                origin.host,
-                origin.port,
-                maxsize=connections,
-                timeout=timeout,
-                ssl_context=tls_context(),
-            )
-        else:
-            self._pool = urllib3.HTTPConnectionPool(
-                origin.host, origin.port, maxsize=connections, timeout=timeout
-            )
+        self._pool = connection_pool(
+            origin.scheme,
+            origin.host,
+            origin.port,
+            timeout=urllib3.Timeout(connect=connect_timeout_s, read=read_timeout_s),
+            connections=connections,
+        )
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip",

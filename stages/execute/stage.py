@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from pipeline.config import Config
 from pipeline.errors import Unreachable
+from pipeline.https import first_hop
 from pipeline.identity import arm_endpoint
 from pipeline.links import LinkClosed
 from pipeline.logs import add_secret, log
@@ -311,4 +312,5 @@ def _now_us() -> int:
 
 
 def _reach(origin: Origin, timeout_s: float) -> None:
-    socket.create_connection((origin.host, origin.port), timeout_s).close()
+    address = first_hop(origin.scheme, origin.host, origin.port)
+    socket.create_connection(address, timeout_s).close()

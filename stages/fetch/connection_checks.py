@@ -28,9 +28,9 @@ from pipeline.errors import (
     Unauthorised,
     Unreachable,
 )
+from pipeline.https import connection_pool
 from pipeline.identity import arm_endpoint, arm_scope, credential
 from pipeline.network_errors import network_fault
-from pipeline.tls import tls_context
 from stages.fetch.queue import open_queue, poison_name, queue_error
 
 # The whole command ends within this time.
@@ -234,13 +234,15 @@ def _arm(config: Config, tokens: list[str]) -> str:
 def _get(url: str, token: str) -> tuple[int, bytes]:
     """One GET that follows nothing: the token goes to the configured origin only."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     timeout = urllib3.Timeout(connect=ARM_CONNECT_TIMEOUT_S, read=ARM_READ_TIMEOUT_S)
-    with urllib3.PoolManager(ssl_context=tls_context()) as pool:
-        answer = pool.request(
+    pool = connection_pool(parts.scheme, parts.hostname or "", port, timeout=timeout, connections=1)
+    with pool:
+        answer = pool.urlopen(
             "GET",
-            url,
+            f"{parts.path}?{parts.query}",
             headers=headers,
-            timeout=timeout,
             retries=False,
             redirect=False,
             preload_content=False,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import tables
 from pipeline.config import Config
 from pipeline.errors import DependencyError, Unreachable
 from pipeline.logs import log
@@ -54,9 +55,12 @@ class Loader:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._session: Session | None = None
+        self._rehearsed = False
 
     def open(self) -> None:
-        """Connect and make sure that the tables are there. Nothing happens if it is open.
+        """Connect, and make sure that the tables are there and may be written.
+
+        Nothing happens if it is open.
 
         Raises:
             ConfigError: a setting is missing or the private key cannot be read.
@@ -69,6 +73,9 @@ class Loader:
         try:
             context.require(self._config, session)
             schema.ensure(session)
+            if not self._rehearsed:
+                _rehearse(session)
+                self._rehearsed = True
         except BaseException:
             session.close()
             raise
@@ -133,6 +140,22 @@ class Loader:
             staging_s=staged_s - start_s,
             merging_s=time.monotonic() - staged_s,
         )
+
+
+def _rehearse(session: Session) -> None:
+    """See that a load would be let: a missing right shows at the start, not when rows wait.
+
+    EXPLAIN checks rights and columns as the statement itself does, and neither runs a warehouse nor
+    waits for another collector's MERGE.
+    """
+    since = datetime.now(UTC)
+    for name, columns in (
+        (merge.STAGED_RESOURCES, tables.RESOURCES),
+        (merge.STAGED_REQUESTS, tables.REQUESTS),
+    ):
+        session.run(staging.table_sql(name, columns))
+    for statement in (merge.merge_resources(since), merge.merge_requests(since)):
+        session.run(f"EXPLAIN {statement}")
 
 
 def _statements(resources: pa.Table, requests: pa.Table, dedupe_window_s: float) -> dict[str, str]:

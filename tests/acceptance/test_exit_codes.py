@@ -208,6 +208,16 @@ def test_what_is_refused_is_told_with_what_to_check(
     assert ended.seconds < START_LIMIT_S
 
 
+def test_a_role_that_may_read_only_is_told_before_anything_is_collected(
+    settings: dict[str, str],
+) -> None:
+    assert command(["init-snowflake"], settings).code == 0
+    ended = command(["--until-empty"], {**settings, "SNOWFLAKE_ROLE": "SANDBOX_READER"})
+    assert ended.code == 3
+    assert "Insufficient privileges to operate on table 'RESOURCES'" in ended.err
+    assert "azure-collector test-snowflake says which" in ended.err
+
+
 def test_a_wrong_account_key_is_told_from_a_queue_that_is_not_there(
     settings: dict[str, str],
 ) -> None:

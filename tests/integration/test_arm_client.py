@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import trustme
 
+from pipeline.https import first_hop
 from stages.execute.client import ExchangeFailed
 from stages.execute.origin import Origin
 from stages.execute.run import Again, Limits
@@ -28,6 +29,7 @@ from tests.integration.arm_calls import (
     collect,
     start,
 )
+from tests.standins.connect_proxy import ConnectProxy
 
 
 @pytest.fixture(scope="module")
@@ -392,3 +394,45 @@ def test_tls_with_a_certificate_that_is_not_right_sends_nothing(
             client.exchange("GET", "/a", {}, None, TOKEN)
         client.close()
         assert server.seen == []
+
+
+# ── proxies ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_proxy_carries_the_connection_and_sees_no_token(
+    trusted: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Canned(b'{"value":[]}', {}, trusted) as server, ConnectProxy() as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:secret%21@"))
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        client = client_of(server.url)
+        found = collect(client, Origin.parse(server.url), "/a", None, tmp_path)
+        client.close()
+        assert found.outcome.outcome == "complete"
+        assert len(server.seen) == 1
+        (head,) = proxy.heads
+    assert head.startswith(f"CONNECT {server.url.removeprefix('https://')} ")
+    assert "Basic dXNlcjpzZWNyZXQh" in head
+    assert TOKEN not in head
+
+
+def test_no_proxy_excepts_a_host(
+    trusted: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Canned(b'{"value":[]}', {}, trusted) as server, ConnectProxy() as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        client = client_of(server.url)
+        found = collect(client, Origin.parse(server.url), "/a", None, tmp_path)
+        client.close()
+        assert found.outcome.outcome == "complete"
+        assert proxy.heads == []
+
+
+def test_what_is_reached_first_is_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "localhost")
+    assert first_hop("https", "management.azure.com", 443) == ("proxy.example", 3128)
+    assert first_hop("https", "localhost", 8443) == ("localhost", 8443)
+    assert first_hop("http", "127.0.0.1", 80) == ("127.0.0.1", 80)

@@ -150,6 +150,9 @@ class Cursor(FakeSnowflakeCursor):
 
     def _transform(self, expression: exp.Expression, params: Any) -> exp.Expression:
         session = self._conn
+        if (explained := rewrites.explained(expression)) is not None:
+            self._transform(explained, params)  # rights and warehouse are looked at as for itself
+            expression, params = rewrites.no_plan(), None
         access.check(expression, session.role, session.schema)
         access.need_warehouse(expression, session.warehouse)
         if isinstance(expression, exp.Use) and expression.text("kind").upper() == "WAREHOUSE":

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 
 from fakesnow.transforms import SUCCESS_NOP, stage
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
 # Answers of a session about itself: the function in SQL, then the attribute that holds it.
 _CONTEXT: dict[type[exp.Expression], str] = {
@@ -17,6 +17,23 @@ _CONTEXT: dict[type[exp.Expression], str] = {
     exp.CurrentDatabase: "database",
     exp.CurrentSchema: "schema",
 }
+
+
+def explained(statement: exp.Expression) -> exp.Expression | None:
+    """The statement within an ``EXPLAIN``, which is text to the parser; None for any other.
+
+    Raises:
+        sqlglot.errors.ParseError: it is no SQL.
+    """
+    if not isinstance(statement, exp.Command) or str(statement.this).upper() != "EXPLAIN":
+        return None
+    inner = parse_one(statement.expression.name, dialect="snowflake")
+    return inner if isinstance(inner, exp.Expression) else None
+
+
+def no_plan() -> exp.Expression:
+    """What an ``EXPLAIN`` that was let is answered with: DuckDB's plan would mean nothing here."""
+    return exp.select(exp.alias_(exp.Literal.string("GlobalStats"), "operation", quoted=True))
 
 
 def stage_reference(statement: exp.Expression) -> exp.Expression:

@@ -1,0 +1,82 @@
+"""The collector's own connections to ARM: who is trusted, and through which proxy.
+
+The Azure SDKs and the Snowflake connector read the same variables by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+
+# What requests, and with it azure-identity and the Storage SDK, reads for private authorities.
+BUNDLE_VARIABLE = "REQUESTS_CA_BUNDLE"
+
+
+def tls_context() -> ssl.SSLContext:
+    """TLS 1.2 or later, with the system's authorities or those of REQUESTS_CA_BUNDLE.
+
+    Raises:
+        OSError: the bundle cannot be read.
+    """
+    bundle = os.environ.get(BUNDLE_VARIABLE) or None
+    is_folder = bundle is not None and Path(bundle).is_dir()
+    context = ssl.create_default_context(
+        cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+    )
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def proxy_for(scheme: str, host: str, port: int) -> str | None:
+    """URL of the proxy that HTTPS_PROXY names for this address, unless NO_PROXY excepts it.
+
+    Plain HTTP goes to this machine only, and so never through a proxy.
+    """
+    if scheme != "https" or proxy_bypass(f"{host}:{port}") or proxy_bypass(host):
+        return None
+    return getproxies().get("https") or getproxies().get("all")
+
+
+def first_hop(scheme: str, host: str, port: int) -> tuple[str, int]:
+    """Host and port to which a connection is made: the proxy's, or the server's own."""
+    proxy = proxy_for(scheme, host, port)
+    if proxy is None:
+        return host, port
+    parts = urlsplit(proxy)
+    return parts.hostname or host, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def connection_pool(
+    scheme: str, host: str, port: int, *, timeout: urllib3.Timeout, connections: int
+) -> urllib3.HTTPConnectionPool:
+    """Connections to one server, through the proxy that the environment names for it.
+
+    A proxy only carries the TLS connection: it sees neither path nor token.
+
+    Args:
+        scheme: ``https``, or ``http`` to loopback.
+        host: of the server.
+        port: of the server.
+        timeout: to connect, and between two reads.
+        connections: kept open.
+    """
+    options: dict[str, Any] = {"timeout": timeout, "maxsize": connections}
+    if scheme == "http":
+        return urllib3.HTTPConnectionPool(host, port, **options)
+    options["ssl_context"] = tls_context()
+    proxy = proxy_for(scheme, host, port)
+    if proxy is None:
+        return urllib3.HTTPSConnectionPool(host, port, **options)
+    parts = urlsplit(proxy)
+    headers = None
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=login)
+    manager = urllib3.ProxyManager(proxy, num_pools=1, proxy_headers=headers, **options)
+    return manager.connection_from_host(host, port, scheme)
