@@ -147,6 +147,17 @@ def _examples(options: argparse.Namespace) -> int:
     return print_example(options.name, options.subscription)
 
 
+def _dead_letter(options: argparse.Namespace) -> int:
+    from pipeline.entry_points import COMMANDS, resolve
+
+    config = _config(options, needs=("queue",))
+    _log(config, "dead-letter")
+    command = resolve(COMMANDS[f"dead_letter_{options.action}"])
+    taken = {name: getattr(options, name) for name in options.takes}
+    code: int = command(config, queue=options.queue, **taken)
+    return code
+
+
 def _sandbox(options: argparse.Namespace) -> int:
     if options.query is not None:
         from pipeline.commands.query_command import query_sandbox
@@ -259,8 +270,43 @@ def _parser() -> argparse.ArgumentParser:
     examples.add_argument("--subscription", metavar="ID", help="subscription id to fill in")
     init = add("init-snowflake", _init_snowflake, "create or migrate tables and views")
     init.add_argument("--print", action="store_true", help="only show the SQL")
+    _add_dead_letter(
+        add("dead-letter", _dead_letter, "list, show, replay or purge poison messages", bare=True),
+        settings,
+    )
     _add_sandbox(add("sandbox", _sandbox, "keep the sandbox running", bare=True))
     return parser
+
+
+def _add_dead_letter(parser: argparse.ArgumentParser, settings: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def add(name: str, text: str, *takes: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=text, description=text, parents=[settings])
+        action.set_defaults(action=name, takes=takes)
+        action.add_argument(
+            "--queue",
+            metavar="NAME",
+            help="whose poison queue; all of AZURE_QUEUE_NAME if not given",
+        )
+        return action
+
+    listing = add("list", "show what stands in the poison queue, and why", "as_json")
+    listing.add_argument("--json", dest="as_json", action="store_true", help="as JSON")
+    show = add("show", "show one envelope and its original", "message_id", "only_original")
+    show.add_argument("message_id", metavar="ID", help="as `list` shows it")
+    show.add_argument(
+        "--original", dest="only_original", action="store_true", help="only the original text"
+    )
+    replay = add("replay", "put originals back into their queue", "ids", "every", "reason")
+    purge = add("purge", "delete poison messages for good", "ids", "every", "reason", "yes")
+    for action in (replay, purge):
+        action.add_argument("ids", metavar="ID", nargs="*", help="as `list` shows it")
+        action.add_argument("--all", dest="every", action="store_true", help="every message")
+        action.add_argument(
+            "--reason", metavar="TEXT", help="with --all: only those with this in their reason"
+        )
+    purge.add_argument("--yes", action="store_true", help="delete; else it only counts")
 
 
 def _add_sandbox(sandbox: argparse.ArgumentParser) -> None:

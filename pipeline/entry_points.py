@@ -29,6 +29,10 @@ LINKS = (
 COMMANDS = {
     "open_sender": "stages.fetch.queue:QueueSender",
     "test_connection": "stages.fetch.connection_checks:test_connection",
+    "dead_letter_list": "stages.fetch.dead_letter_commands:list_letters",
+    "dead_letter_show": "stages.fetch.dead_letter_commands:show_letter",
+    "dead_letter_replay": "stages.fetch.dead_letter_commands:replay_letters",
+    "dead_letter_purge": "stages.fetch.dead_letter_commands:purge_letters",
     "connect_snowflake": "stages.load.session:connect",
     "test_snowflake": "stages.load.commands:test_snowflake",
     "init_snowflake": "stages.load.commands:init_snowflake",

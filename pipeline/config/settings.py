@@ -264,7 +264,7 @@ SETTINGS: tuple[Setting, ...] = (
     _whole("MAX_IN_FLIGHT", "API requests under way on this host", 2000, 1, 1_000_000, "requests"),
     _number(
         "REQUEST_TIMEOUT",
-        "total time of one API request with its retries, pages and polling",
+        "total time of one API request from its first call, with retries, pages and polling",
         900,
         1,
         DAY_S,

@@ -7,6 +7,7 @@ rows are given out only with the outcome ``complete``.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,8 +105,6 @@ class RequestRun:
         origin: the configured ARM endpoint.
         limits: what bounds it.
         space: where its rows are held.
-        now_s: monotonic seconds.
-        now_us: microseconds since 1970.
     """
 
     def __init__(
@@ -115,8 +114,6 @@ class RequestRun:
         origin: Origin,
         limits: Limits,
         space: HoldSpace,
-        now_s: float,
-        now_us: int,
     ) -> None:
         self.lease = lease
         self.planned = planned
@@ -124,8 +121,8 @@ class RequestRun:
         self.token_serial = 0
         self._origin = origin
         self._limits = limits
-        self._deadline_s = now_s + limits.request_timeout_s
-        self._started_us = now_us
+        # From the first call on: what stands in line for its scope has not begun.
+        self._deadline_s = math.inf
         self._first_call_us: int | None = None
         self._graph = (
             planned.method == "POST"
@@ -154,11 +151,12 @@ class RequestRun:
         """What Azure counts the next call by."""
         return scope_of(self.call.method, self.call.target, self.planned.subscription_id)
 
-    def calling(self, now_us: int) -> None:
+    def calling(self, now_s: float, now_us: int) -> None:
         """The next call is being made."""
         self._attempts += 1
         if self._first_call_us is None:
             self._first_call_us = now_us
+            self._deadline_s = now_s + self._limits.request_timeout_s
 
     # ── what came back ───────────────────────────────────────────────────────────────────────
 
@@ -314,7 +312,7 @@ class RequestRun:
             attempts=self._attempts,
             latency_ms=(now_us - began_us) // 1000,
             azure_request_id=self._azure_request_id,
-            started_at_us=self._started_us,
+            started_at_us=began_us,
             completed_at_us=now_us,
         )
         return Done(ledger, self._held.complete(ledger))

@@ -143,12 +143,9 @@ class Execute(Stage):
     def _take(self, work: Work) -> None:
         if self._draining:
             return
-        now_s, now_us = time.monotonic(), _now_us()
+        now_s = time.monotonic()
         for planned in work.requests:
-            run = RequestRun(
-                work.lease, planned, self._origin, self._limits, self._space,
-                now_s, now_us,
-            )  # fmt: skip
+            run = RequestRun(work.lease, planned, self._origin, self._limits, self._space)
             self._held += 1
             self._scheduler.add(run, now_s)
         self._pump()
@@ -294,7 +291,7 @@ class Execute(Stage):
 
     def _exchange(self, made: _Exchanged, token: str) -> Step | BaseException:
         run, call = made.run, made.run.call
-        run.calling(_now_us())
+        run.calling(time.monotonic(), _now_us())
         try:
             try:
                 made.answer = self._client.exchange(
