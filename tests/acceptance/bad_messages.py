@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from tests.acceptance.collector import request
+from tests.acceptance.stores import request
 
 PATH = "/subscriptions/00000000-0000-0000-0000-000000000000/providers/Microsoft.Compute/disks"
 

@@ -1,19 +1,42 @@
-"""One run of a command to its end: what it said, how long it took, and that no secret was said."""
+"""The real command as a user runs it, to its end or while it goes on: no secret may be said."""
 
 from __future__ import annotations
 
+import base64
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.acceptance.collector import run
+from tests.processes import children, title_of, until
 
+ROOT = Path(__file__).parents[2]
+# Settings that make a test run quick; everything else is as a user has it.
+QUICK = {"BATCH_TIMEOUT": "1", "OPS_PORT": "0", "LOG_FORMAT": "json", "NUM_PROCESSES": "2"}
+# Of the machine's own environment, what a command keeps.
+KEPT = ("PATH", "HOME", "LANG", "AZURE_COLLECTOR_CACHE")
 # Nothing listens on this port of loopback.
 CLOSED_PORT = 1
+# An account key that is well formed and opens nothing.
+OTHER_KEY = base64.b64encode(b"of another account" * 3).decode()
 # Every dependency that is away has to be told within this time.
 START_LIMIT_S = 30.0
+END_LIMIT_S = 60.0
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """A clean environment with these settings: none of the machine's own reach the collector."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), **QUICK, **settings}
+
+
+# ── to its end ───────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -30,13 +53,18 @@ class Ended:
         """All it printed."""
         return self.out + self.err
 
+    def assert_ended(self, code: int, *words: str) -> None:
+        """It ended with this code, and said these words on standard error."""
+        assert self.code == code, self.said
+        assert [word for word in words if word not in self.err] == [], self.err
+
 
 def command(
     arguments: Sequence[str],
     settings: Mapping[str, str],
     *,
     stdin: str = "",
-    cwd: Path | None = None,
+    cwd: Path = ROOT,
     limit_s: float = 60.0,
     secrets: Sequence[str] = (),
 ) -> Ended:
@@ -51,12 +79,101 @@ def command(
         secrets: more texts that must not be in its output.
     """
     began_s = time.monotonic()
-    ended = run(arguments, settings, stdin=stdin, cwd=cwd, limit_s=limit_s)
-    elapsed_s = time.monotonic() - began_s
-    said = ended.stdout + ended.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        env=environment(settings),
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+    )
+    ended = Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - began_s)
+    assert_no_secret(ended.said, settings, secrets)
+    return ended
+
+
+def collect(settings: Mapping[str, str], *, limit_s: float = 120.0) -> None:
+    """Run the collector until the queue is empty; it has to end with 0."""
+    ended = command(["--until-empty"], settings, limit_s=limit_s)
+    assert ended.code == 0, ended.out[-4000:] + ended.err[-4000:]
+
+
+# ── while it goes on ─────────────────────────────────────────────────────────────────────────────
+
+
+class Running:
+    """A collector that runs: the supervisor's process, its output, its stages."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
+        self.process = process
+        self._output = output
+
+    @property
+    def output(self) -> str:
+        """Standard output and standard error so far."""
+        return self._output.read_text()
+
+    def stages(self) -> dict[str, int]:
+        """Process ids of the stages, by name, e.g. ``execute 0``."""
+        return stages_of(self.process.pid)
+
+    def await_stages(self, count: int = 5) -> dict[str, int]:
+        """All stages, once they have their names and messages are taken."""
+        until(lambda: '"action":"started"' in self.output, what=self.output)
+        found: dict[str, int] = until(lambda: (s := self.stages()) and len(s) == count and s)
+        return found
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ended(self, limit_s: float = END_LIMIT_S) -> int:
+        """Wait for the end; the exit code."""
+        try:
+            return self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(self.output[-6000:]) from None
+
+
+@contextmanager
+def collector(settings: Mapping[str, str], output: Path, *arguments: str) -> Iterator[Running]:
+    """Start ``python -m pipeline``, and look for the settings' secrets in its output afterwards."""
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *arguments],
+            env=environment(settings),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        running = Running(process, output)
+        try:
+            yield running
+        finally:
+            process.kill()
+    assert_no_secret(running.output, settings)
+
+
+def stages_of(supervisor: int) -> dict[str, int]:
+    """Process ids of a supervisor's stages, by name."""
+    titles = {pid: title_of(pid) for pid in children(supervisor)}
+    prefix = "azure-collector: "
+    return {
+        title.removeprefix(prefix): pid for pid, title in titles.items() if title.startswith(prefix)
+    }
+
+
+# ── secrets and endpoints ────────────────────────────────────────────────────────────────────────
+
+
+def assert_no_secret(said: str, settings: Mapping[str, str], secrets: Sequence[str] = ()) -> None:
+    """None of the settings' secrets, nor these, is in what was said."""
     leaked = [secret for secret in [*secrets_in(settings), *secrets] if secret in said]
     assert not leaked, said
-    return Ended(ended.returncode, ended.stdout, ended.stderr, elapsed_s)
 
 
 def secrets_in(settings: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator
@@ -13,15 +12,17 @@ import pytest
 from pipeline.config.settings import SETTINGS
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.sandbox.runner import Sandbox
-from tests.acceptance.collector import queue, request, tables
 from tests.acceptance.command import (
     CLOSED_PORT,
+    OTHER_KEY,
     START_LIMIT_S,
     Ended,
     command,
     with_endpoint,
     with_key,
 )
+from tests.acceptance.stores import queue, request, tables
+from tests.contract import SNOWFLAKE_CHECKS
 from tests.standins.entra import Entra
 from tests.standins.keyvault import KeyVault
 
@@ -31,15 +32,6 @@ QUEUE = "AZURE_QUEUE_CONNECTION_STRING"
 QUEUES = ["queue collector", "queue collector-poison"]
 ARM = "Azure Resource Manager"
 CLOSED = f"http://127.0.0.1:{CLOSED_PORT}"
-SNOWFLAKE_CHECKS = [
-    "network",
-    "login",
-    "warehouse",
-    "database and schema",
-    "scratch table",
-    "tables",
-    "grants to load",
-]
 CHECK = re.compile(r"^(ok|FAILED) +(\S.*?)  +(\d+\.\d\d) s  (\S.*)$", re.MULTILINE)
 
 
@@ -152,9 +144,7 @@ def test_a_grant_that_is_missing_is_told_as_the_statement_that_mends_it(
 
 def test_init_says_what_its_session_lacks(own: dict[str, str]) -> None:
     ended = command(["init-snowflake"], {**own, "SNOWFLAKE_SCHEMA": "NONE"})
-    assert ended.code == 3
-    assert "no schema AZURE.NONE" in ended.err
-    assert "CREATE SCHEMA AZURE.NONE" in ended.err
+    ended.assert_ended(3, "no schema AZURE.NONE", "CREATE SCHEMA AZURE.NONE")
 
 
 # ── test-connection ──────────────────────────────────────────────────────────────────────────────
@@ -180,7 +170,6 @@ def test_a_connection_that_is_fine_is_said_with_times(own: dict[str, str]) -> No
 def test_each_failure_of_the_connection_is_told_apart(
     change: str, names: list[str], said: tuple[str, ...], own: dict[str, str]
 ) -> None:
-    key = base64.b64encode(b"of another account" * 3).decode()
     changes = {
         "wrong name": {
             QUEUE: with_endpoint(own[QUEUE], "http://queue.invalid:10001"),
@@ -188,7 +177,7 @@ def test_each_failure_of_the_connection_is_told_apart(
         },
         "refused": {QUEUE: with_endpoint(own[QUEUE], CLOSED), "AZURE_ARM_ENDPOINT": CLOSED},
         "unauthorised": {
-            QUEUE: with_key(own[QUEUE], key),
+            QUEUE: with_key(own[QUEUE], OTHER_KEY),
             "AZURE_ACCESS_TOKEN": "of-another-tenant",
         },
         "no such queue": {"AZURE_QUEUE_NAME": "absent"},
@@ -311,10 +300,7 @@ def test_secrets_that_the_vault_does_not_have_are_all_named(
 ) -> None:
     vault.secrets.clear()
     ended = command(["--until-empty"], through_the_vault, secrets=[entra.secret])
-    assert ended.code == 3
-    assert "Key Vault" in ended.err
-    assert "queue" in ended.err
-    assert "password" in ended.err
+    ended.assert_ended(3, "Key Vault", "queue", "password")
 
 
 def test_a_vault_that_refuses_is_told_with_the_role_that_is_missing(
@@ -332,5 +318,4 @@ def test_a_wrong_secret_of_the_application_is_told(
 ) -> None:
     wrong = {**through_the_vault, "AZURE_CLIENT_SECRET": "wr0ng~secret"}
     ended = command(["--until-empty"], wrong)
-    assert ended.code == 3
-    assert "AADSTS7000215" in ended.err
+    ended.assert_ended(3, "AADSTS7000215")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import socket
@@ -13,28 +12,18 @@ from pathlib import Path
 import pytest
 
 from pipeline.sandbox.runner import Sandbox
-from tests.acceptance.collector import queue, request
 from tests.acceptance.command import (
     CLOSED_PORT,
+    OTHER_KEY,
     START_LIMIT_S,
     Ended,
     command,
     with_endpoint,
     with_key,
 )
+from tests.acceptance.stores import queue, request
+from tests.contract import COMMANDS
 
-COMMANDS = (
-    "run",
-    "test-connection",
-    "test-snowflake",
-    "validate-config",
-    "show-config",
-    "send",
-    "validate-message",
-    "examples",
-    "init-snowflake",
-    "sandbox",
-)
 READS_SETTINGS = (
     "run",
     "test-connection",
@@ -107,16 +96,13 @@ def test_every_command_explains_itself(tmp_path: Path) -> None:
 )
 def test_bad_usage(arguments: list[str], said: str, tmp_path: Path) -> None:
     ended = command(arguments, {}, cwd=tmp_path)
-    assert ended.code == 2
-    assert said in ended.err
+    ended.assert_ended(2, said)
     assert ended.out == ""
 
 
 def test_an_unknown_profile_names_those_there_are(settings: dict[str, str]) -> None:
     ended = command(["--profile", "fast"], settings)
-    assert ended.code == 2
-    assert "--profile: got 'fast'" in ended.err
-    assert "high-throughput, local, low-memory, standard" in ended.err
+    ended.assert_ended(2, "--profile: got 'fast'", "high-throughput, local, low-memory, standard")
 
 
 @pytest.mark.parametrize("name", READS_SETTINGS)
@@ -203,8 +189,7 @@ def test_what_is_refused_is_told_with_what_to_check(
     changes: dict[str, str], said: tuple[str, ...], settings: dict[str, str]
 ) -> None:
     ended = command(["--until-empty"], {**settings, **changes})
-    assert ended.code == 3
-    assert [words for words in said if words not in ended.err] == []
+    ended.assert_ended(3, *said)
     assert ended.seconds < START_LIMIT_S
 
 
@@ -213,25 +198,23 @@ def test_a_role_that_may_read_only_is_told_before_anything_is_collected(
 ) -> None:
     assert command(["init-snowflake"], settings).code == 0
     ended = command(["--until-empty"], {**settings, "SNOWFLAKE_ROLE": "SANDBOX_READER"})
-    assert ended.code == 3
-    assert "Insufficient privileges to operate on table 'RESOURCES'" in ended.err
-    assert "azure-collector test-snowflake says which" in ended.err
+    ended.assert_ended(
+        3,
+        "Insufficient privileges to operate on table 'RESOURCES'",
+        "azure-collector test-snowflake says which",
+    )
 
 
 def test_a_wrong_account_key_is_told_from_a_queue_that_is_not_there(
     settings: dict[str, str],
 ) -> None:
-    key = base64.b64encode(b"of another account" * 3).decode()
-    ended = command(["--until-empty"], {**settings, QUEUE: with_key(settings[QUEUE], key)})
-    assert ended.code == 3
-    assert "403 AuthenticationFailed" in ended.err
-    assert "check the account key" in ended.err
+    ended = command(["--until-empty"], {**settings, QUEUE: with_key(settings[QUEUE], OTHER_KEY)})
+    ended.assert_ended(3, "403 AuthenticationFailed", "check the account key")
 
 
 def test_a_spool_that_cannot_be_written_is_a_wrong_setting(settings: dict[str, str]) -> None:
     ended = command(["--until-empty"], {**settings, "SPOOL_DIR": "/proc/spool"})
-    assert ended.code == 2
-    assert "SPOOL_DIR: /proc/spool cannot be used" in ended.err
+    ended.assert_ended(2, "SPOOL_DIR: /proc/spool cannot be used")
 
 
 # ── done: 0 ──────────────────────────────────────────────────────────────────────────────────────

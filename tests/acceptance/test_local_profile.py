@@ -20,11 +20,11 @@ import pytest
 from pipeline.folders import cache_folder
 from pipeline.message_format.services import SERVICES
 from pipeline.sandbox import azurite
-from pipeline.sandbox.azurite import Azurite
 from pipeline.sandbox.node import find_node
 from pipeline.sandbox.runner import QUEUE, Sandbox
-from tests.acceptance.collector import environment, queue
-from tests.acceptance.command import Ended, command
+from tests.acceptance.command import Ended, assert_no_secret, command, environment
+from tests.acceptance.stores import queue
+from tests.integration.azurite_server import running_azurite
 
 # A run that has nothing to download.
 RUN_LIMIT_S = 25.0
@@ -144,9 +144,7 @@ def test_every_request_of_every_message_is_complete(database: duckdb.DuckDBPyCon
 
 
 def test_the_queue_is_empty_afterwards(first: Ended, home: Home) -> None:
-    server = Azurite(home.data / "queue")
-    try:
-        server.await_ready()
+    with running_azurite(home.data / "queue") as server:
         settings = {
             "AZURE_QUEUE_CONNECTION_STRING": server.connection_string,
             "AZURE_QUEUE_NAME": QUEUE,
@@ -154,17 +152,14 @@ def test_the_queue_is_empty_afterwards(first: Ended, home: Home) -> None:
         for suffix in ("", "-poison"):
             with queue(settings, suffix) as client:
                 assert client.get_queue_properties().approximate_message_count == 0
-    finally:
-        server.stop()
 
 
 def test_the_command_it_prints_shows_rows(first: Ended, home: Home) -> None:
     printed = first.out.rstrip().splitlines()[-1].strip()
     assert "-m pipeline sandbox --data" in printed
-    root = str(Path(__file__).parents[2])
     shown = subprocess.run(
         ["sh", "-c", printed],
-        env={**environment(home.variables), "PYTHONPATH": root},
+        env=environment(home.variables),
         cwd=home.project,
         capture_output=True,
         text=True,
@@ -180,16 +175,14 @@ def test_the_command_it_prints_shows_rows(first: Ended, home: Home) -> None:
 def test_a_query_that_is_wrong_is_told_and_changes_nothing(first: Ended, home: Home) -> None:
     arguments = ["sandbox", "--data", str(home.data), "--query", "SELECT NO_COLUMN FROM RESOURCES"]
     ended = command(arguments, home.variables)
-    assert ended.code == 3
-    assert "NO_COLUMN" in ended.err
+    ended.assert_ended(3, "NO_COLUMN")
     assert "Traceback" not in ended.said
 
 
 def test_while_a_sandbox_holds_the_folder_a_run_is_refused(home: Home, first: Ended) -> None:
     with Sandbox(home.data, parts=("queue",)):
         ended = command(["--profile", "local"], home.variables, cwd=home.project)
-    assert ended.code == 3
-    assert f"{home.data} is in use by another sandbox" in ended.err
+    ended.assert_ended(3, f"{home.data} is in use by another sandbox")
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +194,7 @@ def second(home: Home, first: Ended) -> str:
     finally:
         (home.project / ".env").unlink()
     assert code == 0, shown
-    for name in ("SNOWFLAKE_PASSWORD", "AZURE_QUEUE_CONNECTION_STRING"):
-        assert PRODUCTION[name] not in shown
+    assert_no_secret(shown, PRODUCTION)
     return shown
 
 
@@ -244,8 +236,7 @@ def test_a_second_run_adds_to_the_first(second: str, home: Home) -> None:
 
 def on_a_terminal(variables: dict[str, str], folder: Path) -> tuple[str, int]:
     """Run the command with a terminal; what that showed without its control codes, and the code."""
-    root = str(Path(__file__).parents[2])
-    env = environment({**variables, "PYTHONPATH": root, "TERM": "xterm", "COLUMNS": "100"})
+    env = environment({**variables, "TERM": "xterm", "COLUMNS": "100"})
     del env["LOG_FORMAT"]
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -278,9 +269,7 @@ def test_settings_that_are_wrong_are_told_in_a_local_run_too(home: Home, first: 
         home.variables,
         cwd=home.project,
     )
-    assert ended.code == 2
-    assert "BATCH_SIZE: got '0'" in ended.err
-    assert "NUM_THREADS: got 'none'" in ended.err
+    ended.assert_ended(2, "BATCH_SIZE: got '0'", "NUM_THREADS: got 'none'")
 
 
 def test_its_log_is_json_where_that_is_asked_for(home: Home, first: Ended) -> None:

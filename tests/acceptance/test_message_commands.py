@@ -13,8 +13,8 @@ import pytest
 from pipeline.message_format.services import SERVICES
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.sandbox.runner import Sandbox
-from tests.acceptance.collector import all_messages, collect, queue, request, tables
-from tests.acceptance.command import CLOSED_PORT, Ended, command, with_endpoint
+from tests.acceptance.command import CLOSED_PORT, Ended, collect, command, with_endpoint
+from tests.acceptance.stores import all_messages, queue, request, tables
 
 
 def message(name: str, **fields: Any) -> dict[str, Any]:
@@ -178,8 +178,7 @@ def test_a_secret_in_a_refused_header_is_not_said(settings: dict[str, str], tmp_
         send(settings, "-", text=json.dumps(bad)),
         command(["validate-message", "-"], {}, stdin=json.dumps(bad), cwd=tmp_path),
     ):
-        assert ended.code == 2
-        assert "header not allowed" in ended.err
+        ended.assert_ended(2, "header not allowed")
         assert "sesame" not in ended.said
 
 
@@ -193,25 +192,18 @@ def test_what_writes_is_sent_only_where_the_operator_allows_it(settings: dict[st
 
 def test_what_is_probably_a_slip_is_noted_and_sent(settings: dict[str, str]) -> None:
     ended = send(settings, "-", text=json.dumps({**message("a", service="compte"), "prio": 1}))
-    assert ended.code == 0
-    assert "note: stdin: prio is ignored" in ended.err
-    assert "did you mean compute?" in ended.err
+    ended.assert_ended(0, "note: stdin: prio is ignored", "did you mean compute?")
     assert len(stored(settings)) == 1
 
 
 def test_a_queue_that_is_not_there_is_told(settings: dict[str, str]) -> None:
     text = "\n".join(json.dumps(message(str(n))) for n in range(5))
     ended = send({**settings, "AZURE_QUEUE_NAME": "absent"}, "-", text=text)
-    assert ended.code == 3
-    assert "there is no queue absent" in ended.err
-    assert "0 of 5 messages sent" in ended.err
-    assert "stdin:1: not sent" in ended.err
+    ended.assert_ended(3, "there is no queue absent", "0 of 5 messages sent", "stdin:1: not sent")
 
 
 def test_a_queue_that_is_not_reached_is_told(settings: dict[str, str]) -> None:
     name = "AZURE_QUEUE_CONNECTION_STRING"
     closed = with_endpoint(settings[name], f"http://127.0.0.1:{CLOSED_PORT}")
     ended = send({**settings, name: closed}, "-", text=json.dumps(message("a")))
-    assert ended.code == 3
-    assert "refused the connection" in ended.err
-    assert "0 of 1 message sent" in ended.err
+    ended.assert_ended(3, "refused the connection", "0 of 1 message sent")

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.sandbox.runner import Sandbox
-from tests.acceptance.collector import collect, queue, tables
+from tests.acceptance.command import collect
+from tests.acceptance.stores import queue, tables
 
 RECORDED = Path(__file__).parents[3] / "shared" / "arm-recordings" / "recorded.jsonl"
 

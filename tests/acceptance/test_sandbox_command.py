@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from azure.storage.queue import QueueClient
+
+from tests.acceptance.stores import queue
+from tests.processes import children, is_gone, title_of, until
 
 COMMAND = [sys.executable, "-m", "pipeline", "sandbox"]
 # Small: these tests ask the simulator nothing.
@@ -56,8 +58,7 @@ class Command:
         raise AssertionError(self.errors())
 
     def children(self) -> list[int]:
-        pid = self.process.pid
-        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return children(self.process.pid)
 
     def errors(self) -> str:
         assert self.process.stderr is not None
@@ -85,17 +86,7 @@ def command(*arguments: str, **variables: str) -> Iterator[Command]:
 
 
 def assert_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + END_LIMIT_S
-    while running := [pid for pid in pids if _runs(pid)]:
-        assert time.monotonic() < deadline, running
-        time.sleep(0.05)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    until(lambda: all(map(is_gone, pids)), END_LIMIT_S, f"not all of {pids} ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -106,12 +97,12 @@ def test_it_prints_where_everything_is_and_ends_at_a_signal(
         sandbox.await_ready()
         assert sandbox.settings.keys() >= VARIABLES
         assert sandbox.settings["AZURE_CREDENTIAL"] == "token"
-        children = sandbox.children()
-        assert len(children) == 3
+        parts = sandbox.children()
+        assert len(parts) == 3
         sandbox.process.send_signal(number)
         rest, errors = sandbox.process.communicate(timeout=END_LIMIT_S)
         assert (sandbox.process.returncode, rest, errors) == (0, "", "")
-    assert_gone(children)
+    assert_gone(parts)
     assert list(tmp_path.glob("snowflake/*.db"))
 
 
@@ -119,12 +110,9 @@ def test_its_queue_takes_messages_and_keeps_them_between_runs(tmp_path: Path) ->
     for expected in ([], ["kept"]):
         with command("--data", str(tmp_path)) as sandbox:
             sandbox.await_ready()
-            with QueueClient.from_connection_string(
-                sandbox.settings["AZURE_QUEUE_CONNECTION_STRING"],
-                sandbox.settings["AZURE_QUEUE_NAME"],
-            ) as queue:
-                assert [message.content for message in queue.receive_messages()] == expected
-                queue.send_message("kept")
+            with queue(sandbox.settings) as client:
+                assert [message.content for message in client.receive_messages()] == expected
+                client.send_message("kept")
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
@@ -139,35 +127,29 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 def test_a_part_that_dies_ends_it_and_is_named() -> None:
     with command() as sandbox:
         sandbox.await_ready()
-        children = sandbox.children()
-        queue = next(
-            pid for pid in children if b"azurite-queue" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
-        os.kill(queue, signal.SIGKILL)
+        parts = sandbox.children()
+        azurite = next(pid for pid in parts if "azurite-queue" in title_of(pid))
+        os.kill(azurite, signal.SIGKILL)
         assert sandbox.process.wait(END_LIMIT_S) == 3
         assert "Azurite was ended by SIGKILL" in sandbox.errors()
-    assert_gone(children)
+    assert_gone(parts)
 
 
 def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     with command("--data", str(tmp_path)) as sandbox:
         sandbox.await_ready()
-        children = sandbox.children()
+        parts = sandbox.children()
         sandbox.process.kill()
         sandbox.process.wait(END_LIMIT_S)
-    assert_gone(children)
+    assert_gone(parts)
 
 
 def test_a_signal_while_it_starts_ends_it_too(tmp_path: Path) -> None:
     with command("--data", str(tmp_path)) as sandbox:
-        deadline = time.monotonic() + END_LIMIT_S
-        children: list[int] = []
-        while not children and time.monotonic() < deadline:
-            with suppress(FileNotFoundError):
-                children = sandbox.children()
+        parts = until(sandbox.children, END_LIMIT_S)
         sandbox.process.terminate()
         assert sandbox.process.wait(END_LIMIT_S) == 0
-    assert_gone(children)
+    assert_gone(parts)
 
 
 def test_without_azurite_it_says_what_to_check(tmp_path: Path) -> None:

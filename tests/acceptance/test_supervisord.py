@@ -18,10 +18,10 @@ import pytest
 from pipeline.config import load
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.supervisor import STOP_TIMEOUT_S
-from tests.acceptance.collector import all_messages, environment, queue, request, tables
-from tests.sandbox_fixture import children, is_gone, title_of, until
+from tests.acceptance.command import ROOT, environment, stages_of
+from tests.acceptance.stores import all_messages, queue, request, tables
+from tests.processes import children, is_gone, title_of, until
 
-ROOT = Path(__file__).parents[2]
 CONF = ROOT / "supervisord.conf"
 PROGRAM = "program:azure-collector"
 SUPERVISOR = "azure-collector: supervisor"
@@ -50,14 +50,10 @@ class Supervisord:
         """Process ids of the collector's supervisor and of its stages, once they collect."""
         until(lambda: self.log.count('"action":"started"') >= times, what=self.log)
         pid: int = until(self.collector)
-        stages: list[int] = until(
-            lambda: (
-                (found := [p for p in children(pid) if title_of(p).startswith("azure-collector: ")])
-                and len(found) == STAGES
-                and found
-            )
+        stages: dict[str, int] = until(
+            lambda: (found := stages_of(pid)) and len(found) == STAGES and found
         )
-        return pid, stages
+        return pid, list(stages.values())
 
 
 @contextmanager
@@ -66,7 +62,6 @@ def supervisord(settings: dict[str, str], folder: Path) -> Iterator[Supervisord]
     shutil.copy(CONF, folder)
     env = environment({**settings, "DRAIN_TIMEOUT": str(DRAIN_TIMEOUT_S)})
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    env["PYTHONPATH"] = str(ROOT)
     del env["SPOOL_DIR"]
     with (
         (folder / "supervisord.out").open("wb") as said,

@@ -15,7 +15,8 @@ import pytest
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.sandbox.runner import Sandbox
 from tests.acceptance.bad_messages import BAD
-from tests.acceptance.collector import all_messages, collect, queue, request, tables
+from tests.acceptance.command import collect
+from tests.acceptance.stores import all_messages, queue, request, tables
 
 MESSAGES = 1_000
 BAD_MESSAGES = 50

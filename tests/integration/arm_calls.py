@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,12 @@ from stages.execute.client import ArmClient, ExchangeFailed
 from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
 from stages.execute.run import Done, FreshToken, Limits, RequestRun, Step
+from tests.integration.simulator_calls import simulator as running_simulator
 from tests.standins.http_server import Answer, Request, StandIn
 
 TOKEN = "token-that-stays-here"
 READ_TIMEOUT_S = 0.5
 MAX_BODY_BYTES = 2_000_000
-START_LIMIT_S = 30.0
 LEASE = LeaseRef(1, 1, "q", "qid", "pop", "m-1", None, 5, 1, 1)
 VERSION = "api-version=2024-07-01"
 # Long enough for what the faults ask for, short enough for a test.
@@ -123,7 +121,7 @@ def collect(
     data = None if body is None else msgspec.json.encode(body)
     method = "GET" if body is None else "POST"
     request = PlannedRequest(0, "compute", method, "2024-07-01", target, {}, data, "s", "")
-    run = RequestRun(LEASE, request, origin, limits, HoldSpace(folder), time.monotonic(), 1)
+    run = RequestRun(LEASE, request, origin, limits, HoldSpace(folder))
     steps: list[Step] = []
     while True:
         step = call(client, run)
@@ -138,7 +136,7 @@ def collect(
 
 def call(client: ArmClient, run: RequestRun) -> Step:
     made = run.call
-    run.calling(1)
+    run.calling(time.monotonic(), 1)
     try:
         found = client.exchange(made.method, made.target, made.headers, made.body, TOKEN)
     except ExchangeFailed as error:
@@ -146,16 +144,18 @@ def call(client: ArmClient, run: RequestRun) -> Step:
     return run.answered(found, time.monotonic(), 2)
 
 
-def start(*options: str) -> tuple[subprocess.Popen[str], str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.sandbox.arm", "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    timer = threading.Timer(START_LIMIT_S, process.kill)
-    timer.start()
-    assert process.stdout is not None
-    word, _, endpoint = process.stdout.readline().strip().partition(" ")
-    timer.cancel()
-    assert word == "ready"
-    return process, endpoint
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[str]:
+    with running_simulator(
+        "--buckets", "off", "--vms", "25", "--page-size", "10", "--graph-page-size", "20"
+    ) as running:
+        yield running.endpoint
+
+
+@pytest.fixture
+def arm(simulator: str, tmp_path: Path) -> Iterator[Arm]:
+    arm = Arm(simulator, tmp_path)
+    arm.control.reset()
+    yield arm
+    arm.client.close()
+    arm.control.reset()

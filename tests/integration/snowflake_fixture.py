@@ -7,7 +7,6 @@ import re
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -161,14 +160,6 @@ def batch(
     return SealedBatch(batch_id, made[0], made[1], [], made[0].nbytes + made[1].nbytes)
 
 
-def until(condition: Any, limit_s: float = 10.0) -> None:
-    """Poll until the condition holds."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come to be in time"
-        time.sleep(0.02)
-
-
 __all__ = [
     "NOW",
     "PASSWORD",
@@ -178,5 +169,4 @@ __all__ = [
     "resource",
     "running",
     "server",
-    "until",
 ]

@@ -2,89 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import socket
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-import trustme
 
-from pipeline.https import first_hop
 from stages.execute.client import ExchangeFailed
-from stages.execute.origin import Origin
 from stages.execute.run import Again, Limits
-from tests.integration.arm_calls import (
-    MAX_BODY_BYTES,
-    TOKEN,
-    Arm,
-    Canned,
-    Elsewhere,
-    client_of,
-    collect,
-    start,
-)
-from tests.standins.connect_proxy import ConnectProxy
+from tests.integration.arm_calls import TOKEN, Arm, Canned, Elsewhere, arm, client_of, simulator
 
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[str]:
-    process, endpoint = start(
-        "--buckets", "off", "--vms", "25", "--page-size", "10", "--graph-page-size", "20"
-    )
-    with process:
-        yield endpoint
-        process.terminate()
-
-
-@pytest.fixture
-def arm(simulator: str, tmp_path: Path) -> Iterator[Arm]:
-    arm = Arm(simulator, tmp_path)
-    arm.control.reset()
-    yield arm
-    arm.client.close()
-    arm.control.reset()
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """An authority that the client trusts, as a company's proxy has one."""
-    bundle = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(bundle))
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    return authority
-
-
-@pytest.fixture
-def dripping() -> Iterator[str]:
-    """A server that sends a byte each 0.1 s, without end."""
-    ended = threading.Event()
-
-    def serve() -> None:
-        connection, _ = listening.accept()
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65536)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            while not ended.wait(0.1):
-                connection.sendall(b" ")
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        ended.set()
-        thread.join()
+__all__ = ["arm", "simulator"]
 
 
 @pytest.fixture
@@ -216,59 +144,6 @@ def test_a_throttled_call_waits_as_long_as_asked(arm: Arm, form: str) -> None:
     assert time.monotonic() - began_s >= 0.9 * first.after_s
 
 
-# ── limits ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_huge_body_is_cut_off_and_not_asked_again(arm: Arm) -> None:
-    whole = arm.get()
-    arm.fault("huge_body", body_bytes=2 * 2**30, first=1)
-    began_s = time.monotonic()
-    found = arm.collect()
-    assert (found.outcome.error_code, found.outcome.attempts) == ("ResponseTooLarge", 1)
-    assert time.monotonic() - began_s < 5.0
-    assert arm.get() == whole
-
-
-def test_gzip_is_read() -> None:
-    body = msgspec.json.encode({"value": ["x" * 100] * 1_000})
-    with Canned(gzip.compress(body), {"Content-Encoding": "gzip"}) as server:
-        client = client_of(server.url)
-        assert client.exchange("GET", "/a", {}, None, TOKEN).body == body
-        client.close()
-        assert server.seen[0].headers["accept-encoding"] == "gzip"
-
-
-def test_a_gzip_bomb_is_cut_off_by_what_it_unpacks_to() -> None:
-    bomb = gzip.compress(b" " * 200_000_000)
-    assert len(bomb) < MAX_BODY_BYTES
-    with Canned(bomb, {"Content-Encoding": "gzip"}) as server:
-        client = client_of(server.url)
-        with pytest.raises(ExchangeFailed) as failed:
-            client.exchange("GET", "/a", {}, None, TOKEN)
-        client.close()
-    assert (failed.value.code, failed.value.retryable) == ("ResponseTooLarge", False)
-
-
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"x" * 9_000)[:-3] + b"abc"])
-def test_broken_gzip_fails(body: bytes) -> None:
-    with Canned(body, {"Content-Encoding": "gzip"}) as server:
-        client = client_of(server.url)
-        with pytest.raises(ExchangeFailed) as failed:
-            client.exchange("GET", "/a", {}, None, TOKEN)
-        client.close()
-    assert (failed.value.code, failed.value.retryable) == ("DecodeError", True)
-
-
-def test_a_body_that_drips_for_ever_ends_with_its_time(dripping: str) -> None:
-    client = client_of(dripping, answer_timeout_s=0.7)
-    began_s = time.monotonic()
-    with pytest.raises(ExchangeFailed) as failed:
-        client.exchange("GET", "/a", {}, None, TOKEN)
-    client.close()
-    assert failed.value.code == "AnswerTimeout"
-    assert time.monotonic() - began_s < 3.0
-
-
 # ── where the token goes ─────────────────────────────────────────────────────────────────────────
 
 
@@ -357,82 +232,3 @@ def test_a_long_operation_that_never_ends(arm: Arm) -> None:
     arm.fault("operation", target=arm.list, polls=10_000, retry_after_s=0)
     found = arm.collect(limits=Limits(3, 0.01, 0.05, 1.0))
     assert (found.outcome.outcome, found.outcome.error_code) == ("failed", "OperationTimeout")
-
-
-# ── the connection ───────────────────────────────────────────────────────────────────────────────
-
-
-def test_nobody_there_is_known_not_to_have_been_asked() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        client = client_of(f"http://127.0.0.1:{unused.getsockname()[1]}")
-        with pytest.raises(ExchangeFailed) as failed:
-            client.exchange("GET", "/a", {}, None, TOKEN)
-        client.close()
-    assert (failed.value.code, failed.value.sent) == ("NewConnectionError", False)
-    assert "refused" in failed.value.problem
-
-
-def test_tls_with_an_authority_that_is_trusted(trusted: trustme.CA, tmp_path: Path) -> None:
-    with Canned(b'{"value":[]}', {}, trusted) as server:
-        client = client_of(server.url)
-        found = collect(client, Origin.parse(server.url), "/a", None, tmp_path)
-        client.close()
-        assert found.outcome.outcome == "complete"
-        assert server.seen[0].headers["authorization"] == f"Bearer {TOKEN}"
-
-
-@pytest.mark.parametrize("name", ["stranger", "other-host"])
-def test_tls_with_a_certificate_that_is_not_right_sends_nothing(
-    trusted: trustme.CA, name: str
-) -> None:
-    # The certificate is for 127.0.0.1 and localhost, so 127.0.0.2 is another host.
-    with Canned(b"{}", {}, trustme.CA() if name == "stranger" else trusted) as server:
-        url = server.url if name == "stranger" else server.url.replace("127.0.0.1", "127.0.0.2")
-        client = client_of(url)
-        with pytest.raises(ExchangeFailed):
-            client.exchange("GET", "/a", {}, None, TOKEN)
-        client.close()
-        assert server.seen == []
-
-
-# ── proxies ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_proxy_carries_the_connection_and_sees_no_token(
-    trusted: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Canned(b'{"value":[]}', {}, trusted) as server, ConnectProxy() as proxy:
-        monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:secret%21@"))
-        for name in ("no_proxy", "NO_PROXY"):
-            monkeypatch.delenv(name, raising=False)
-        client = client_of(server.url)
-        found = collect(client, Origin.parse(server.url), "/a", None, tmp_path)
-        client.close()
-        assert found.outcome.outcome == "complete"
-        assert len(server.seen) == 1
-        (head,) = proxy.heads
-    assert head.startswith(f"CONNECT {server.url.removeprefix('https://')} ")
-    assert "Basic dXNlcjpzZWNyZXQh" in head
-    assert TOKEN not in head
-
-
-def test_no_proxy_excepts_a_host(
-    trusted: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Canned(b'{"value":[]}', {}, trusted) as server, ConnectProxy() as proxy:
-        monkeypatch.setenv("https_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        client = client_of(server.url)
-        found = collect(client, Origin.parse(server.url), "/a", None, tmp_path)
-        client.close()
-        assert found.outcome.outcome == "complete"
-        assert proxy.heads == []
-
-
-def test_what_is_reached_first_is_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("no_proxy", "localhost")
-    assert first_hop("https", "management.azure.com", 443) == ("proxy.example", 3128)
-    assert first_hop("https", "localhost", 8443) == ("localhost", 8443)
-    assert first_hop("http", "127.0.0.1", 80) == ("127.0.0.1", 80)

@@ -22,6 +22,7 @@ from pipeline.errors import SandboxError
 from pipeline.sandbox import azurite, node
 from pipeline.sandbox.azurite import Azurite
 from pipeline.sandbox.runner import create_queues
+from tests.integration.azurite_server import running_azurite
 
 PARENT = """
 import sys, time
@@ -40,12 +41,8 @@ print(azurite.install(azurite.find_node(azurite.NODE_MAJOR), print))
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Azurite]:
-    server = Azurite(tmp_path / "queue")
-    try:
-        server.await_ready()
+    with running_azurite(tmp_path / "queue") as server:
         yield server
-    finally:
-        server.stop()
 
 
 def service(server: Azurite) -> QueueServiceClient:

@@ -16,6 +16,7 @@ from pipeline.errors import EXIT_DEPENDENCY, EXIT_DONE
 from pipeline.sandbox.azurite import Azurite
 from stages.fetch import connection_checks
 from stages.fetch.connection_checks import run_checks
+from tests.integration.azurite_server import running_azurite
 from tests.standins.arm import Arm
 from tests.standins.entra import Entra
 from tests.standins.http_server import Answer, Fault
@@ -30,14 +31,10 @@ ARM = "Azure Resource Manager"
 
 @pytest.fixture(scope="module")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    server = Azurite(tmp_path_factory.mktemp("queue"))
-    try:
-        server.await_ready()
+    with running_azurite(tmp_path_factory.mktemp("queue")) as server:
         with QueueServiceClient.from_connection_string(server.connection_string) as service:
             service.create_queue(QUEUE)
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

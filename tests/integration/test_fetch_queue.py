@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,9 +18,10 @@ from pipeline.messages import LeaseRef, PlannedRequest
 from stages.fetch.leases import Lease, LeaseBook
 from stages.fetch.queue_io import LeaseLost, QueueIo, Received
 from stages.fetch.returns import Returns
-from tests.sandbox_fixture import until
+from tests.processes import until
 
 LEASE_S = 2
+LIMIT_S = 30
 
 
 @pytest.fixture
@@ -48,21 +48,17 @@ def send(config: Config, *messages: str) -> None:
             queue.send_message(message)
 
 
-@asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[QueueIo]:
-    io = QueueIo(config)
-    try:
-        yield io
-    finally:
-        io.close()
+def run(test: Callable[[QueueIo, str], Awaitable[None]], config: Config) -> None:
+    """Run a test with the queue's operations and the queue's name, within a limit."""
 
+    async def opened() -> None:
+        io = QueueIo(config)
+        try:
+            await test(io, config.azure_queue_name[0])
+        finally:
+            io.close()
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(_awaited(test), 30))
-
-
-async def _awaited(test: Callable[[], Awaitable[None]]) -> None:
-    await test()
+    asyncio.run(asyncio.wait_for(opened(), LIMIT_S))
 
 
 async def received_one(io: QueueIo, name: str) -> Received:
@@ -74,91 +70,82 @@ def test_receives_up_to_32_as_stored_and_leases_them(config: Config) -> None:
     stored = ["plain", "bm90IGJhc2U2NA==", "<&>\"' é 🌍", "", *(str(n) for n in range(40))]
     send(config, *stored)
 
-    async def test() -> None:
-        name = config.azure_queue_name[0]
-        async with opened(config) as io:
-            before_s = time.monotonic()
-            first, asked_s = await io.receive(name)
-            second, _ = await io.receive(name)
-            assert before_s <= asked_s <= time.monotonic()
-            assert (len(first), len(second)) == (32, len(stored) - 32)
-            assert sorted(m.text for m in first + second) == sorted(stored)
-            assert {m.dequeue_count for m in first} == {1}
-            age_s = (datetime.now(UTC) - first[0].inserted_at).total_seconds()
-            assert -5 < age_s < 60
-            assert await io.receive(name) != first
+    async def test(io: QueueIo, name: str) -> None:
+        before_s = time.monotonic()
+        first, asked_s = await io.receive(name)
+        second, _ = await io.receive(name)
+        assert before_s <= asked_s <= time.monotonic()
+        assert (len(first), len(second)) == (32, len(stored) - 32)
+        assert sorted(m.text for m in first + second) == sorted(stored)
+        assert {m.dequeue_count for m in first} == {1}
+        age_s = (datetime.now(UTC) - first[0].inserted_at).total_seconds()
+        assert -5 < age_s < 60
+        assert (await io.receive(name))[0] == []  # all are leased
 
-    run(test)
+    run(test, config)
 
 
 def test_a_renewed_lease_lasts_and_its_old_receipt_is_void(config: Config) -> None:
     send(config, "m")
 
-    async def test() -> None:
-        name = config.azure_queue_name[0]
-        async with opened(config) as io:
-            message = await received_one(io, name)
-            receipt, asked_s = await io.renew(name, message.id, message.pop_receipt)
-            assert receipt != message.pop_receipt
-            assert asked_s <= time.monotonic()
-            for call in (io.renew, io.delete):
-                with pytest.raises(LeaseLost, match="PopReceiptMismatch"):
-                    await call(name, message.id, message.pop_receipt)
-            assert await io.receive(name) == ([], pytest.approx(time.monotonic(), abs=5))
-            await io.delete(name, message.id, receipt)
-            for call in (io.renew, io.delete):
-                with pytest.raises(LeaseLost, match="MessageNotFound"):
-                    await call(name, message.id, receipt)
+    async def test(io: QueueIo, name: str) -> None:
+        message = await received_one(io, name)
+        receipt, asked_s = await io.renew(name, message.id, message.pop_receipt)
+        assert receipt != message.pop_receipt
+        assert asked_s <= time.monotonic()
+        for call in (io.renew, io.delete):
+            with pytest.raises(LeaseLost, match="PopReceiptMismatch"):
+                await call(name, message.id, message.pop_receipt)
+        assert await io.receive(name) == ([], pytest.approx(time.monotonic(), abs=5))
+        await io.delete(name, message.id, receipt)
+        for call in (io.renew, io.delete):
+            with pytest.raises(LeaseLost, match="MessageNotFound"):
+                await call(name, message.id, receipt)
 
-    run(test)
+    run(test, config)
     assert texts(config) == []
 
 
 def test_a_lease_that_ran_out_is_lost_to_the_next_receiver(config: Config) -> None:
     send(config, "m")
 
-    async def test() -> None:
-        name = config.azure_queue_name[0]
-        async with opened(config) as io:
-            first = await received_one(io, name)
-            deadline_s = time.monotonic() + 10
-            while not (found := (await io.receive(name))[0]):
-                assert time.monotonic() < deadline_s
-                await asyncio.sleep(0.05)
-            assert found[0].dequeue_count == 2
-            with pytest.raises(LeaseLost):
-                await io.renew(name, first.id, first.pop_receipt)
-            with pytest.raises(LeaseLost):
-                await io.release(name, first.id, first.pop_receipt, 0)
+    async def test(io: QueueIo, name: str) -> None:
+        first = await received_one(io, name)
+        deadline_s = time.monotonic() + 10
+        while not (found := (await io.receive(name))[0]):
+            assert time.monotonic() < deadline_s
+            await asyncio.sleep(0.05)
+        assert found[0].dequeue_count == 2
+        with pytest.raises(LeaseLost):
+            await io.renew(name, first.id, first.pop_receipt)
+        with pytest.raises(LeaseLost):
+            await io.release(name, first.id, first.pop_receipt, 0)
 
-    run(test)
+    run(test, config)
 
 
 def test_a_released_message_is_there_at_once_and_whole(config: Config) -> None:
     send(config, "the text")
 
-    async def test() -> None:
-        name = config.azure_queue_name[0]
-        async with opened(config) as io:
-            message = await received_one(io, name)
-            await io.release(name, message.id, message.pop_receipt, 0)
-            again = await received_one(io, name)
-            assert (again.id, again.text, again.dequeue_count) == (message.id, "the text", 2)
-            await io.release(name, again.id, again.pop_receipt, 60)
-            assert (await io.receive(name))[0] == []
+    async def test(io: QueueIo, name: str) -> None:
+        message = await received_one(io, name)
+        await io.release(name, message.id, message.pop_receipt, 0)
+        again = await received_one(io, name)
+        assert (again.id, again.text, again.dequeue_count) == (message.id, "the text", 2)
+        await io.release(name, again.id, again.pop_receipt, 60)
+        assert (await io.receive(name))[0] == []
 
-    run(test)
+    run(test, config)
 
 
 def test_poison_stands_in_its_own_queue(config: Config) -> None:
-    async def test() -> None:
-        async with opened(config) as io:
-            await io.check()
-            await io.check()
-            await io.poison(config.azure_queue_name[0], '{"reason": "not JSON"}')
-            await io.poison(config.azure_queue_name[0], "x" * 65_536)
+    async def test(io: QueueIo, name: str) -> None:
+        await io.check()
+        await io.check()
+        await io.poison(name, '{"reason": "not JSON"}')
+        await io.poison(name, "x" * 65_536)
 
-    run(test)
+    run(test, config)
     with client(config, "-poison") as queue:
         stored = list(queue.receive_messages())
     assert [len(m.content) for m in stored] == [22, 65_536]
@@ -169,25 +156,23 @@ def test_check_makes_the_poison_queue(config: Config) -> None:
     with client(config, "-poison") as queue:
         queue.delete_queue()
 
-    async def test() -> None:
-        async with opened(config) as io:
-            await io.check()
+    async def test(io: QueueIo, name: str) -> None:
+        await io.check()
 
-    run(test)
+    run(test, config)
     assert texts(config, "-poison") == []
 
 
 def test_a_queue_that_is_not_there_is_told(config: Config) -> None:
-    async def test() -> None:
-        async with opened(replace(config, azure_queue_name=("no-such-queue",))) as io:
-            with pytest.raises(NotThere, match="no-such-queue"):
-                await io.check()
-            with pytest.raises(NotThere):
-                await io.receive("no-such-queue")
-            with pytest.raises(NotThere):
-                await io.delete("no-such-queue", "id", "receipt")
+    async def test(io: QueueIo, name: str) -> None:
+        with pytest.raises(NotThere, match="no-such-queue"):
+            await io.check()
+        with pytest.raises(NotThere):
+            await io.receive(name)
+        with pytest.raises(NotThere):
+            await io.delete(name, "id", "receipt")
 
-    run(test)
+    run(test, replace(config, azure_queue_name=("no-such-queue",)))
 
 
 def test_a_wrong_key_and_a_closed_port_are_told_apart(config: Config) -> None:
@@ -201,17 +186,19 @@ def test_a_wrong_key_and_a_closed_port_are_told_apart(config: Config) -> None:
         text = ";".join(f"{name}={value}" for name, value in {**parts, **changes}.items())
         return replace(config, azure_queue_connection_string=text)
 
-    async def test() -> None:
-        key = parts["AccountKey"]
-        async with opened(changed(AccountKey=key[4:8] + key[4:])) as io:
-            with pytest.raises(Unauthorised) as refused:
-                await io.check()
-            assert key[8:] not in str(refused.value)
-        async with opened(changed(QueueEndpoint="http://127.0.0.1:1/sandbox")) as io:
-            with pytest.raises(Unreachable, match="refused the connection"):
-                await io.check()
+    key = parts["AccountKey"]
 
-    run(test)
+    async def wrong_key(io: QueueIo, name: str) -> None:
+        with pytest.raises(Unauthorised) as refused:
+            await io.check()
+        assert key[8:] not in str(refused.value)
+
+    async def closed_port(io: QueueIo, name: str) -> None:
+        with pytest.raises(Unreachable, match="refused the connection"):
+            await io.check()
+
+    run(wrong_key, changed(AccountKey=key[4:8] + key[4:]))
+    run(closed_port, changed(QueueEndpoint="http://127.0.0.1:1/sandbox"))
 
 
 def leased(book: LeaseBook, message: Received, queue: str) -> Lease:
@@ -228,48 +215,44 @@ def test_a_renewal_under_way_does_not_cost_the_lease(config: Config, end: str) -
     """The queue may take the renewal first, which makes the pop receipt void that we still have."""
     send(config, *(str(n) for n in range(20)))
 
-    async def test() -> None:
-        name = config.azure_queue_name[0]
-        async with opened(config) as io:
-            counters: Counter[str] = Counter()
-            book = LeaseBook(LEASE_S, 1)
-            returns = Returns(io, book, counters, LEASE_S)
-            messages, _ = await io.receive(name)
-            leases = [leased(book, message, name) for message in messages]
-            renewing = asyncio.create_task(returns.renew_for_ever())
-            while not all(lease.renewing for lease in leases):
-                await asyncio.sleep(0)
-            if end == "delete":
-                for lease in leases:
-                    book.drop(lease.ref.lease_id)
-                await asyncio.gather(*(returns.delete(lease.ref, lease) for lease in leases))
-                assert counters == {"messages_done": 20}
-            else:
-                await asyncio.gather(*(returns.release(lease) for lease in leases))
-                assert counters == {"messages_released": 20}
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+    async def test(io: QueueIo, name: str) -> None:
+        counters: Counter[str] = Counter()
+        book = LeaseBook(LEASE_S, 1)
+        returns = Returns(io, book, counters, LEASE_S)
+        messages, _ = await io.receive(name)
+        leases = [leased(book, message, name) for message in messages]
+        renewing = asyncio.create_task(returns.renew_for_ever())
+        while not all(lease.renewing for lease in leases):
+            await asyncio.sleep(0)
+        if end == "delete":
+            for lease in leases:
+                book.drop(lease.ref.lease_id)
+            await asyncio.gather(*(returns.delete(lease.ref, lease) for lease in leases))
+            assert counters == {"messages_done": 20}
+        else:
+            await asyncio.gather(*(returns.release(lease) for lease in leases))
+            assert counters == {"messages_released": 20}
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
 
-    run(test)
+    run(test, config)
     assert len(texts(config)) == (0 if end == "delete" else 20)
 
 
 def test_many_at_once(config: Config) -> None:
     send(config, *(str(n) for n in range(60)))
 
-    async def test() -> None:
-        name = config.azure_queue_name[0]
-        async with opened(config) as io:
-            pages = await asyncio.gather(*(io.receive(name) for _ in range(6)))
-            messages = [message for page, _ in pages for message in page]
-            assert len({m.id for m in messages}) == len(messages) == 60
-            renewed = await asyncio.gather(*(io.renew(name, m.id, m.pop_receipt) for m in messages))
-            await asyncio.gather(
-                *(
-                    io.delete(name, m.id, receipt)
-                    for m, (receipt, _) in zip(messages, renewed, strict=True)
-                )
+    async def test(io: QueueIo, name: str) -> None:
+        pages = await asyncio.gather(*(io.receive(name) for _ in range(6)))
+        messages = [message for page, _ in pages for message in page]
+        assert len({m.id for m in messages}) == len(messages) == 60
+        renewed = await asyncio.gather(*(io.renew(name, m.id, m.pop_receipt) for m in messages))
+        await asyncio.gather(
+            *(
+                io.delete(name, m.id, receipt)
+                for m, (receipt, _) in zip(messages, renewed, strict=True)
             )
+        )
 
-    run(test)
+    run(test, config)
     until(lambda: texts(config) == [], 5)

@@ -10,19 +10,10 @@ from pipeline.checks import Check
 from stages.load import commands
 from stages.load.checks import run_checks
 from stages.load.session import connect
+from tests.contract import SNOWFLAKE_CHECKS
 from tests.integration.snowflake_fixture import SnowflakeServer, running, server
 
 __all__ = ["server"]
-
-ALL = [
-    "network",
-    "login",
-    "warehouse",
-    "database and schema",
-    "scratch table",
-    "tables",
-    "grants to load",
-]
 
 
 def failed(server: SnowflakeServer, **changes: str) -> list[Check]:
@@ -33,7 +24,9 @@ def test_every_check_passes_before_and_after_the_tables_are_made(tmp_path: Path)
     with running(tmp_path) as fresh:
         for _ in range(2):
             checks = list(run_checks(fresh.config()))
-            assert [(check.name, check.ok) for check in checks] == [(name, True) for name in ALL]
+            assert [(check.name, check.ok) for check in checks] == [
+                (name, True) for name in SNOWFLAKE_CHECKS
+            ]
             assert commands.init_snowflake(fresh.config()) == 0
         with connect(fresh.config()) as session:
             assert session.value('SELECT COUNT(*) FROM "RESOURCES"') == 0

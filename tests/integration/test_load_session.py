@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
+from pipeline.spool import SealedBatch
 from stages.load import session as session_module
 from stages.load.loader import Loader
 from stages.load.session import connect
@@ -126,17 +127,22 @@ def test_a_lost_session_is_retryable_and_the_next_load_opens_another(tmp_path: P
             assert session.value('SELECT COUNT(*) FROM "RESOURCES"') == 2
 
 
-def test_a_lost_answer_to_commit_leads_to_no_second_row(
-    server: SnowflakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session_module, "NETWORK_LIMIT_S", 1)
-    one = batch([resource("once")], [request("once")])
-    with proxy(server.port, drop=lambda sql: sql == "COMMIT") as (port, dropped):
+def load_and_lose(server: SnowflakeServer, one: SealedBatch, lost: Callable[[str], bool]) -> None:
+    """Load a batch over a connection that drops at these statements."""
+    with proxy(server.port, drop=lost) as (port, dropped):
         loader = Loader(server.config(SNOWFLAKE_PORT=str(port)))
         with pytest.raises(Unreachable):
             loader.load([one])
         assert dropped
         loader.close()
+
+
+def test_a_lost_answer_to_commit_leads_to_no_second_row(
+    server: SnowflakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "NETWORK_LIMIT_S", 1)
+    one = batch([resource("once")], [request("once")])
+    load_and_lose(server, one, lambda sql: sql == "COMMIT")
     loader = Loader(server.config())
     assert loader.load([one]).resources == 0  # it was committed
     loader.close()
@@ -151,12 +157,7 @@ def test_a_lost_merge_leaves_nothing_and_the_next_load_has_all(
 ) -> None:
     monkeypatch.setattr(session_module, "NETWORK_LIMIT_S", 1)
     one = batch([resource("merged", MESSAGE_ID="m-2")])
-    with proxy(server.port, drop=lambda sql: sql.lstrip().startswith("MERGE")) as (port, dropped):
-        loader = Loader(server.config(SNOWFLAKE_PORT=str(port)))
-        with pytest.raises(Unreachable):
-            loader.load([one])
-        assert dropped
-        loader.close()
+    load_and_lose(server, one, lambda sql: sql.lstrip().startswith("MERGE"))
     loader = Loader(server.config())
     assert loader.load([one]).resources == 1
     loader.close()

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import SandboxError
 from pipeline.sandbox.children import TAIL_LINES, Child, python_command
+from tests.processes import is_gone, until
 
 READY = re.compile(r"^ready (\S+)$")
 STUBBORN = (
@@ -37,40 +39,43 @@ def program(text: str) -> list[str]:
     return [sys.executable, "-c", text]
 
 
-def test_the_ready_line_is_found_among_others() -> None:
-    child = Child("it", program("print('hm\\nready http://x', flush=True); input()"), ready=READY)
+@contextmanager
+def started(command: list[str], ready: re.Pattern[str] | None = READY) -> Iterator[Child]:
+    child = Child("it", command, ready=ready)
     try:
-        assert child.await_ready(20).group(1) == "http://x"
+        yield child
     finally:
         child.stop()
+
+
+def test_the_ready_line_is_found_among_others() -> None:
+    with started(program("print('hm\\nready http://x', flush=True); input()")) as child:
+        assert child.await_ready(20).group(1) == "http://x"
 
 
 def test_one_that_never_says_it_is_waited_for_no_longer_than_asked() -> None:
-    child = Child("it", program("print('not yet', flush=True); input()"), ready=READY)
-    try:
-        with pytest.raises(SandboxError, match="it was not ready after 1 s"):
-            child.await_ready(1)
-    finally:
-        child.stop()
+    with (
+        started(program("print('not yet', flush=True); input()")) as child,
+        pytest.raises(SandboxError, match="it was not ready after 1 s"),
+    ):
+        child.await_ready(1)
 
 
 def test_one_that_ends_early_is_not_waited_for() -> None:
-    child = Child("it", program("import sys; sys.exit('no such port')"), ready=READY)
-    try:
-        with pytest.raises(SandboxError, match=r"(?s)it ended with exit code 1.*no such port"):
-            child.await_ready(30)
-    finally:
-        child.stop()
+    with (
+        started(program("import sys; sys.exit('no such port')")) as child,
+        pytest.raises(SandboxError, match=r"(?s)it ended with exit code 1.*no such port"),
+    ):
+        child.await_ready(30)
 
 
 def test_only_the_tail_of_its_output_is_kept() -> None:
-    child = Child("it", program("for n in range(5000): print(n)\nprint('x' * 1_000_000)"))
-    try:
+    with started(
+        program("for n in range(5000): print(n)\nprint('x' * 1_000_000)"), ready=None
+    ) as child:
         assert child.wait(20) == 0
         assert len(child.tail().splitlines()) <= TAIL_LINES
         assert len(child.tail()) < 100_000
-    finally:
-        child.stop()
 
 
 def test_a_death_is_told_once_and_a_stop_is_no_death() -> None:
@@ -114,23 +119,12 @@ def test_ours_end_when_their_parent_is_killed() -> None:
         pid = int(parent.stdout.readline())
         assert Path(f"/proc/{pid}").exists()
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and not _is_zombie(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: is_gone(pid), 10)
 
 
 def test_a_module_that_is_not_there_is_said() -> None:
-    child = Child("it", python_command("pipeline.no_such_module"), ready=READY)
-    try:
-        with pytest.raises(SandboxError, match=r"pipeline\.no_such_module"):
-            child.await_ready(20)
-    finally:
-        child.stop()
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+    with (
+        started(python_command("pipeline.no_such_module")) as child,
+        pytest.raises(SandboxError, match=r"pipeline\.no_such_module"),
+    ):
+        child.await_ready(20)

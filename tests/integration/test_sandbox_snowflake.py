@@ -19,7 +19,8 @@ from snowflake.connector.errors import DatabaseError, Error, HttpError, Programm
 from snowflake.connector.pandas_tools import write_pandas
 
 from pipeline.sandbox import snowflake as sandbox
-from tests.integration.snowflake_fixture import PASSWORD, SnowflakeServer, running, server, until
+from tests.integration.snowflake_fixture import PASSWORD, SnowflakeServer, running, server
+from tests.processes import until
 
 __all__ = ["server"]
 

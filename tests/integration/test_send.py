@@ -22,6 +22,7 @@ from pipeline.message_format.examples import all_examples
 from pipeline.message_format.rules import parse_message
 from pipeline.sandbox.azurite import Azurite
 from stages.fetch.queue import QueueSender, open_queue, poison_name, queue_error
+from tests.integration.azurite_server import running_azurite
 
 QUEUE = "collector"
 SUBSCRIPTION = "6f0e8f4e-0f5e-4a5e-9e57-3d4b7f8b9c01"
@@ -29,12 +30,8 @@ SUBSCRIPTION = "6f0e8f4e-0f5e-4a5e-9e57-3d4b7f8b9c01"
 
 @pytest.fixture(scope="module")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    server = Azurite(tmp_path_factory.mktemp("queue"))
-    try:
-        server.await_ready()
+    with running_azurite(tmp_path_factory.mktemp("queue")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def configured(tmp_path: Path, **settings: str) -> Config:

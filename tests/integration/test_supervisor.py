@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import signal
 import socket
@@ -17,13 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from azure.storage.queue import QueueClient
 
-from pipeline.config import load
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.sandbox.runner import Sandbox
-from stages.load.session import connect
-from tests.sandbox_fixture import Running, collector, is_gone, until
+from tests.acceptance.command import Running, assert_no_secret, collector, with_endpoint
+from tests.acceptance.stores import queue, request, tables
+from tests.processes import is_gone, open_descriptors, until
 
 MESSAGES = 120
 REQUESTS_A_MESSAGE = 3
@@ -62,25 +60,13 @@ class Job:
                     ids[path] = self.arm.expected(f"{path}?api-version=2024-07-01")["ids"]
                 for resource_id in ids[path]:
                     self.rows[(f"{self.run}-{number}", index, resource_id.lower())] += 1
-                requests.append(
-                    {
-                        "service": "compute",
-                        "api_version": "2024-07-01",
-                        "method": "GET",
-                        "resource_path": path,
-                    }
-                )
+                requests.append(request(path, service="compute"))
             texts.append(
                 json.dumps({"message_id": f"{self.run}-{number}", "api_requests": requests})
             )
-        with self._queue() as client, ThreadPoolExecutor(8) as pool:
+        with queue(self.settings) as client, ThreadPoolExecutor(8) as pool:
             list(pool.map(client.send_message, texts))
         self.requests = count * REQUESTS_A_MESSAGE
-
-    def _queue(self) -> QueueClient:
-        return QueueClient.from_connection_string(
-            self.settings["AZURE_QUEUE_CONNECTION_STRING"], self.settings["AZURE_QUEUE_NAME"]
-        )
 
     def calls(self) -> int:
         return int(self.arm.stats()["answers"])
@@ -89,13 +75,12 @@ class Job:
         until(lambda: self.calls() >= calls, what="the run did not get to its middle")
 
     def messages_left(self) -> int:
-        with self._queue() as client:
+        with queue(self.settings) as client:
             return int(client.get_queue_properties().approximate_message_count or 0)
 
     def assert_whole(self) -> None:
         """Every expected row once, a complete ledger, an empty queue."""
-        config = load(None, self.settings, {}, needs=("snowflake",))
-        with connect(config) as session:
+        with tables(self.settings) as session:
             found = session.run(
                 "SELECT MESSAGE_ID, REQUEST_INDEX, LOWER(RESOURCE_ID) FROM RESOURCES"
                 f" WHERE MESSAGE_ID LIKE '{self.run}-%'"
@@ -116,10 +101,6 @@ def job(settings: dict[str, str]) -> Job:
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-
-
-def descriptors(pid: int) -> int:
-    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def await_restart(running: Running, name: str, old: int) -> None:
@@ -181,10 +162,10 @@ def test_restarts_leak_no_descriptor(settings: dict[str, str], tmp_path: Path) -
             await_restart(running, "execute 1", pids["execute 1"])
             until(lambda wanted=number + 1: running.output.count(BACK) == wanted)
             if number == 1:
-                counts = {p: descriptors(p) for p in (running.process.pid, pids["batch"])}
-                counts[pids["fetch"]] = descriptors(pids["fetch"])
+                counts = {p: open_descriptors(p) for p in (running.process.pid, pids["batch"])}
+                counts[pids["fetch"]] = open_descriptors(pids["fetch"])
         for pid, before in counts.items():
-            until(lambda pid=pid, before=before: descriptors(pid) <= before, 5, "leaked")
+            until(lambda pid=pid, before=before: open_descriptors(pid) <= before, 5, "leaked")
         running.send(signal.SIGTERM)
         assert running.ended() == 0
 
@@ -241,23 +222,21 @@ def closed_port() -> int:
         return int(sock.getsockname()[1])
 
 
-@pytest.mark.parametrize("queue", ["missing", "unreachable"])
+@pytest.mark.parametrize("what", ["missing", "unreachable"])
 def test_what_cannot_be_reached_is_told_all_at_once(
-    settings: dict[str, str], tmp_path: Path, queue: str
+    settings: dict[str, str], tmp_path: Path, what: str
 ) -> None:
     ports = {name: str(closed_port()) for name in ("arm", "snowflake", "queue")}
     broken = {
         "AZURE_ARM_ENDPOINT": f"http://127.0.0.1:{ports['arm']}",
         "SNOWFLAKE_PORT": ports["snowflake"],
     }
-    if queue == "missing":
+    if what == "missing":
         sign = broken["AZURE_QUEUE_NAME"] = "no-such-queue"
     else:
         sign = ports["queue"]
-        broken["AZURE_QUEUE_CONNECTION_STRING"] = re.sub(
-            r"(QueueEndpoint=http://127\.0\.0\.1):\d+",
-            rf"\1:{sign}",
-            settings["AZURE_QUEUE_CONNECTION_STRING"],
+        broken["AZURE_QUEUE_CONNECTION_STRING"] = with_endpoint(
+            settings["AZURE_QUEUE_CONNECTION_STRING"], f"http://127.0.0.1:{sign}"
         )
     began_s = time.monotonic()
     with collector({**settings, **broken}, tmp_path / "out") as running:
@@ -265,8 +244,7 @@ def test_what_cannot_be_reached_is_told_all_at_once(
     assert time.monotonic() - began_s < 30
     for text in (sign, ports["arm"], ports["snowflake"], "check"):
         assert text in running.output
-    for name in ("AZURE_ACCESS_TOKEN", "SNOWFLAKE_PASSWORD"):
-        assert settings[name] not in running.output
+    assert_no_secret(running.output, settings)
 
 
 def test_output_holds_only_json_lines_with_an_action_and_no_secret(
@@ -279,6 +257,4 @@ def test_output_holds_only_json_lines_with_an_action_and_no_secret(
     lines = [json.loads(line) for line in run.output.splitlines()]
     assert all(line["action"] and line["stage"] for line in lines)
     assert {line["stage"] for line in lines} >= {"supervisor", "batch", "load"}
-    secret_names = ("AZURE_ACCESS_TOKEN", "SNOWFLAKE_PASSWORD", "AZURE_QUEUE_CONNECTION_STRING")
-    for name in secret_names:
-        assert settings[name] not in run.output
+    assert_no_secret(run.output, settings)

@@ -11,20 +11,9 @@ import pytest
 
 from pipeline import __version__, cli
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE
+from tests.contract import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = (
-    "run",
-    "test-connection",
-    "test-snowflake",
-    "validate-config",
-    "show-config",
-    "send",
-    "validate-message",
-    "examples",
-    "init-snowflake",
-    "sandbox",
-)
 
 
 @pytest.fixture(autouse=True)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config, load
 from pipeline.config.rules import PARTS
-from pipeline.errors import ConfigError
+from tests.unit.config_read import CONNECTION, KEY, problem, problems, read
 
-KEY = "c2VjcmV0LWtleQ=="
-CONNECTION = f"DefaultEndpointsProtocol=https;AccountName=acc;AccountKey={KEY}"
 ACCOUNT_URL = "https://acc.queue.core.windows.net"
 QUEUE = {"AZURE_QUEUE_NAME": "requests", "AZURE_QUEUE_CONNECTION_STRING": CONNECTION}
 SNOWFLAKE = {
@@ -27,22 +23,6 @@ APPLICATION = {
     "AZURE_CLIENT_ID": "client",
     "AZURE_CLIENT_SECRET": "app-secret-value",
 }
-
-
-def read(environ: Mapping[str, str], needs: Collection[str] = ()) -> Config:
-    return load(environ=environ, needs=needs, resolve_secrets=False)
-
-
-def problems(environ: Mapping[str, str], needs: Collection[str] = ()) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        read(environ, needs)
-    return caught.value.problems
-
-
-def problem(environ: Mapping[str, str], needs: Collection[str] = ()) -> str:
-    found = problems(environ, needs)
-    assert len(found) == 1, found
-    return found[0]
 
 
 # ── all of them ─────────────────────────────────────────────────────────────────────────────────

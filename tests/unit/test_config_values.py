@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-
 import pytest
 
-from pipeline.config import Config, load
 from pipeline.config.rules import PARTS
 from pipeline.config.settings import SETTINGS
-from pipeline.errors import ConfigError
-
-KEY = "c2VjcmV0LWtleQ=="
-CONNECTION = f"DefaultEndpointsProtocol=https;AccountName=acc;AccountKey={KEY}"
-
-
-def read(environ: Mapping[str, str], needs: Collection[str] = ()) -> Config:
-    return load(environ=environ, needs=needs, resolve_secrets=False)
-
-
-def problems(environ: Mapping[str, str], needs: Collection[str] = ()) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        read(environ, needs)
-    return caught.value.problems
-
-
-def problem(environ: Mapping[str, str]) -> str:
-    found = problems(environ)
-    assert len(found) == 1, found
-    return found[0]
-
+from tests.unit.config_read import CONNECTION, KEY, problem, problems, read
 
 BAD_VALUES = [
     ("BATCH_SIZE", "0"),

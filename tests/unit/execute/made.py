@@ -55,4 +55,4 @@ def frames_in(frames: Any) -> list[Rows]:
 
 
 def a_run(folder: Path, request: PlannedRequest, limits: Limits = LIMITS) -> RequestRun:
-    return RequestRun(LEASE, request, ORIGIN, limits, HoldSpace(folder), 0.0, START_US)
+    return RequestRun(LEASE, request, ORIGIN, limits, HoldSpace(folder))

@@ -1,95 +1,30 @@
-"""A request from its first call to its outcome, as a table of answers."""
+"""A request's outcome, its retries and what may not be done twice, as a table of answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
-from pipeline.messages import PlannedRequest, Resource
 from stages.execute import run as run_module
-from stages.execute.client import Answer, ExchangeFailed
-from stages.execute.run import Again, Call, Done, FreshToken, Limits, Step
-from tests.unit.execute.made import (
-    GRAPH,
-    LIMITS,
-    LIST,
-    ORIGIN,
-    START_US,
-    a_run,
-    answer,
-    planned,
-    rows_in,
+from stages.execute.client import ExchangeFailed
+from stages.execute.run import Again, FreshToken, Limits
+from tests.unit.execute.driven import (
+    ACTION,
+    HTML,
+    KEYS,
+    LOST,
+    NOT_SENT,
+    OK,
+    Drive,
+    Reply,
+    drive,
+    link,
+    page,
 )
+from tests.unit.execute.made import GRAPH, LIST, ORIGIN, START_US, a_run, answer, planned, rows_in
 
-Reply = Answer | ExchangeFailed
-LOST = ExchangeFailed("ReadTimeoutError", "no byte for 60 s")
-NOT_SENT = ExchangeFailed("NewConnectionError", "refused", sent=False)
-ACTION = "/subscriptions/s1/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/v/start"
-KEYS = "/subscriptions/s1/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a/listKeys"
-STATUS = f"{ORIGIN}/providers/p/operations/1?t=1"
-RESULT = f"{ORIGIN}/providers/p/results/1?t=1"
-OK = answer(body={"id": "/a"})
-HTML = answer(body=b"<html>")
-
-
-class Ended:
-    """How it went: calls made, steps between them, and the end."""
-
-    def __init__(self, calls: list[Call], steps: list[Step], done: Done) -> None:
-        self.calls = calls
-        self.steps = steps
-        self.outcome = done.outcome
-        self.rows: list[Resource] = rows_in(done)
-
-    @property
-    def waits_s(self) -> list[float]:
-        return [step.after_s for step in self.steps if isinstance(step, Again)]
-
-
-Drive = Callable[..., Ended]
-
-
-@pytest.fixture
-def drive(tmp_path: Path) -> Drive:
-    """Answer a request's calls in order; the clock stands but for its waits."""
-
-    def go(
-        replies: Sequence[Reply], request: PlannedRequest | None = None, limits: Limits = LIMITS
-    ) -> Ended:
-        run = a_run(tmp_path, request or planned(), limits)
-        calls, steps, now_s = [], [], 0.0
-        for reply in replies:
-            calls.append(run.call)
-            now_us = START_US + int(now_s * 1e6)
-            run.calling(now_us)
-            if isinstance(reply, ExchangeFailed):
-                step = run.unanswered(reply, now_s, now_us)
-            else:
-                step = run.answered(reply, now_s, now_us)
-            steps.append(step)
-            if isinstance(step, Done):
-                assert len(calls) == len(replies), "it ended early"
-                ended = Ended(calls, steps, step)
-                assert step.outcome.attempts == len(calls)
-                assert step.outcome.rows == len(ended.rows)
-                run.close()
-                return ended
-            now_s += step.after_s if isinstance(step, Again) else 0.0
-        raise AssertionError(f"it has not ended: {steps}")
-
-    return go
-
-
-def page(number: int, following: Any = None, **more: Any) -> Answer:
-    return answer(body={"value": [{"id": f"/{number}"}], "nextLink": following, **more})
-
-
-def link(number: int) -> str:
-    return f"{ORIGIN}/list?page={number}"
+__all__ = ["drive"]
 
 
 # ── one answer ───────────────────────────────────────────────────────────────────────────────────
@@ -233,10 +168,13 @@ def test_a_wait_past_the_time_limit_ends_it_at_once(drive: Drive) -> None:
 
 def test_its_time_is_over_at_the_limit(tmp_path: Path) -> None:
     run = a_run(tmp_path, planned())
-    assert not run.out_of_time(899.9)
-    assert run.out_of_time(900.0)
-    done = run.give_up("failed", "RequestTimeout", "too late", START_US)
-    assert (done.outcome.outcome, done.outcome.attempts, rows_in(done)) == ("failed", 0, [])
+    assert not run.out_of_time(1e9)  # it stands in line: nothing was asked yet
+    run.calling(100.0, START_US)
+    assert not run.out_of_time(999.9)
+    assert run.out_of_time(1_000.0)
+    done = run.give_up("failed", "RequestTimeout", "too late", START_US + 7)
+    assert (done.outcome.outcome, done.outcome.attempts, rows_in(done)) == ("failed", 1, [])
+    assert (done.outcome.started_at_us, done.outcome.completed_at_us) == (START_US, START_US + 7)
 
 
 # ── what may not be done twice ───────────────────────────────────────────────────────────────────
@@ -257,224 +195,3 @@ def test_a_post_that_was_not_taken_is_sent_again(drive: Drive, failure: Reply) -
 def test_a_post_that_reads_is_sent_again(drive: Drive, failure: Reply, target: str) -> None:
     ended = drive([failure, OK], planned("POST", target, {"query": "Resources"}))
     assert ended.outcome.outcome == "complete"
-
-
-def test_polling_a_write_is_a_read(drive: Drive) -> None:
-    begun = answer(202, azure_asyncoperation=STATUS)
-    replies = [begun, LOST, answer(500), answer(body={"status": "Succeeded"})]
-    ended = drive(replies, planned("POST", ACTION))
-    assert [call.method for call in ended.calls] == ["POST", "GET", "GET", "GET"]
-    assert ended.outcome.outcome == "complete"
-
-
-# ── pages ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_pages_are_followed_in_order(drive: Drive) -> None:
-    ended = drive([page(1, link(2)), page(2, "/list?page=3"), page(3, "?page=4"), page(4, "")])
-    assert [call.target for call in ended.calls] == [
-        LIST, "/list?page=2", "/list?page=3", "/list?page=4",
-    ]  # fmt: skip
-    assert [row.resource_id for row in ended.rows] == ["/1", "/2", "/3", "/4"]
-
-
-@pytest.mark.parametrize(
-    ("replies", "outcome"),
-    [
-        ([answer(500)] * 3, "failed"),
-        ([answer(429)] * 3, "throttled"),
-        ([answer(403)], "forbidden"),
-        ([answer(404)], "failed"),
-        ([answer(400)], "rejected"),
-        ([LOST] * 3, "failed"),
-        ([HTML] * 3, "failed"),
-        ([answer(200)] * 3, "failed"),
-        ([answer(204)] * 3, "failed"),
-        ([answer(body={"error": {"code": "x"}})] * 3, "failed"),
-        ([answer(body={"value": [], "nextLink": {"href": "x"}})] * 3, "failed"),
-        ([page(3, "https://management.azure.com.attacker/x")], "failed"),
-        ([page(3, link(3))], "failed"),
-        ([page(3, link(2))], "failed"),
-        ([page(3, LIST), page(1, link(2))], "failed"),
-        ([answer(401)] * 2, "forbidden"),
-    ],
-)
-def test_a_list_is_whole_or_not_there(drive: Drive, replies: list[Reply], outcome: str) -> None:
-    ended = drive([page(1, link(2)), page(2, link(3)), *replies])
-    assert ended.outcome.outcome == outcome
-    assert (ended.rows, ended.outcome.rows) == ([], 0)
-
-
-def test_a_link_elsewhere_is_not_asked(drive: Drive) -> None:
-    ended = drive([page(1, "https://management.azure.com.attacker/x")])
-    assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", "ForeignLink")
-
-
-@pytest.mark.parametrize("following", [LIST, str(ORIGIN) + LIST, str(ORIGIN) + LIST + "#x"])
-def test_a_page_that_leads_to_itself_is_a_loop(drive: Drive, following: str) -> None:
-    assert drive([page(1, following)]).outcome.error_code == "PagingLoop"
-
-
-def test_more_pages_than_the_limit_are_a_loop_too(
-    drive: Drive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_module, "MAX_PAGES", 3)
-    found = drive([page(n, link(n + 1)) for n in range(1, 4)]).outcome
-    assert (found.outcome, found.error_code) == ("failed", "TooManyPages")
-
-
-def test_what_is_no_list_and_has_a_next_page_is_read_to_its_end(drive: Drive) -> None:
-    ended = drive([answer(body={"value": None, "nextLink": link(2)}), answer(body={"a": 2})])
-    assert len({row.row_key for row in ended.rows}) == 2
-
-
-def test_resource_graph_goes_on_with_its_token_and_keeps_its_options(drive: Drive) -> None:
-    query = {"query": "Resources", "options": {"resultFormat": "objectArray", "$top": 2}}
-    replies = [
-        answer(body={"data": [{"id": "/1"}], "$skipToken": "t1"}),
-        answer(500),
-        answer(body={"data": [{"id": "/2"}], "$skipToken": "t2"}),
-        answer(body={"data": [{"id": "/3"}]}),
-    ]
-    ended = drive(replies, planned("POST", GRAPH, query))
-    bodies = [msgspec.json.decode(call.body or b"") for call in ended.calls]
-    assert [body["options"].get("$skipToken") for body in bodies] == [None, "t1", "t1", "t2"]
-    assert all(body["query"] == "Resources" and body["options"]["$top"] == 2 for body in bodies)
-    assert {call.target for call in ended.calls} == {GRAPH}
-    assert [row.resource_id for row in ended.rows] == ["/1", "/2", "/3"]
-
-
-@pytest.mark.parametrize("query", [{"query": "R"}, {"query": "R", "options": None}])
-def test_resource_graph_without_options(drive: Drive, query: Any) -> None:
-    replies = [answer(body={"data": [], "$skipToken": "t"}), answer(body={"data": []})]
-    assert drive(replies, planned("POST", GRAPH, query)).outcome.outcome == "complete"
-
-
-def test_a_repeated_skip_token_is_a_loop(drive: Drive) -> None:
-    again = answer(body={"data": [{"id": "/1"}], "$skipToken": "t"})
-    ended = drive([again, again], planned("POST", GRAPH, {"query": "R"}))
-    assert (ended.outcome.error_code, ended.rows) == ("PagingLoop", [])
-
-
-# ── long operations ──────────────────────────────────────────────────────────────────────────────
-
-RUNNING = answer(body={"status": "InProgress"}, retry_after="2")
-SUCCEEDED = answer(body={"status": "Succeeded"})
-
-
-def begun(**headers: str) -> Answer:
-    return answer(202, retry_after="1", **headers)
-
-
-def test_a_status_then_its_location(drive: Drive) -> None:
-    replies = [begun(azure_asyncoperation=STATUS, location=RESULT), RUNNING, SUCCEEDED, OK]
-    ended = drive(replies, planned("POST", KEYS))
-    results = [call.target.rpartition("/")[0] for call in ended.calls[1:]]
-    assert results == ["/providers/p/operations"] * 2 + ["/providers/p/results"]
-    assert ended.waits_s == [1.0, 2.0, 0.0]
-    assert [row.resource_id for row in ended.rows] == ["/a"]
-
-
-def test_a_status_then_the_original(drive: Drive) -> None:
-    ended = drive([begun(azure_asyncoperation=STATUS), SUCCEEDED, page(1, link(2)), page(2)])
-    assert [call.target for call in ended.calls[2:]] == [LIST, "/list?page=2"]
-    assert len(ended.rows) == 2
-
-
-def test_a_later_page_that_takes_its_time_is_asked_again_itself(drive: Drive) -> None:
-    replies = [page(1, link(2)), begun(azure_asyncoperation=STATUS), SUCCEEDED, page(2)]
-    ended = drive(replies)
-    assert ended.calls[3].target == "/list?page=2"
-    assert [row.resource_id for row in ended.rows] == ["/1", "/2"]
-
-
-def test_the_last_status_of_a_post_is_its_result(drive: Drive) -> None:
-    ended = drive([begun(azure_asyncoperation=STATUS), SUCCEEDED], planned("POST", KEYS))
-    assert [row.body for row in ended.rows] == [b'{"status":"Succeeded"}']
-
-
-def test_location_only(drive: Drive) -> None:
-    moved = f"{ORIGIN}/providers/p/results/2"
-    replies = [begun(location=RESULT), begun(location=moved), begun(), OK]
-    ended = drive(replies, planned("POST", KEYS))
-    assert [call.target for call in ended.calls[2:]] == ["/providers/p/results/2"] * 2
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "code"),
-    [
-        ("Failed", {"code": "Bad", "message": "M"}, "Bad"),
-        ("Failed", None, "OperationFailed"),
-        ("failed", "Bad", "Bad"),
-        ("Failed", {"code": None}, "OperationFailed"),
-        ("Canceled", None, "OperationCanceled"),
-    ],
-)
-def test_an_operation_that_fails(drive: Drive, status: str, error: Any, code: str) -> None:
-    ended = drive(
-        [begun(azure_asyncoperation=STATUS), answer(body={"status": status, "error": error})]
-    )
-    assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", code)
-
-
-def test_an_operation_that_never_ends_ends_with_its_time(drive: Drive) -> None:
-    limits = Limits(2, 1.0, 30.0, 10.0)
-    ended = drive([begun(azure_asyncoperation=STATUS)] + [RUNNING] * 5, limits=limits)
-    assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", "OperationTimeout")
-
-
-def test_polls_have_a_least_and_a_longest_wait(drive: Drive) -> None:
-    polls = [
-        answer(body={"status": "Running"}, retry_after="0"),
-        answer(body={"status": "Running"}, retry_after="3000"),
-        answer(body={"status": "Running"}),
-    ]
-    ended = drive([begun(azure_asyncoperation=STATUS), *polls, SUCCEEDED, OK])
-    assert ended.waits_s == [1.0, 0.2, 60.0, 5.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"azure_asyncoperation": "https://attacker/x"},
-        {"location": "https://management.azure.com@attacker/x"},
-        {"azure_asyncoperation": STATUS, "location": "http://management.azure.com/x"},
-    ],
-)
-def test_an_operation_elsewhere_is_not_polled(drive: Drive, headers: dict[str, str]) -> None:
-    ended = drive([begun(**headers)])
-    assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", "ForeignLink")
-
-
-def test_a_status_that_leads_elsewhere_is_not_followed(drive: Drive) -> None:
-    away = answer(body={"status": "InProgress"}, azure_asyncoperation="https://attacker/x")
-    assert drive([begun(azure_asyncoperation=STATUS), away]).outcome.error_code == "ForeignLink"
-
-
-def test_a_status_that_is_gone_does_not_mean_the_resource_is(drive: Drive) -> None:
-    ended = drive([begun(azure_asyncoperation=STATUS), answer(404)])
-    assert ended.outcome.outcome == "failed"
-
-
-@pytest.mark.parametrize("body", [b"", b"<", b'{"status":5}', b"\xff", b"[" * 100_000])
-def test_a_broken_status_is_asked_again(drive: Drive, body: bytes) -> None:
-    ended = drive([begun(azure_asyncoperation=STATUS), answer(body=body), SUCCEEDED, OK])
-    assert ended.outcome.outcome == "complete"
-
-
-def test_a_status_of_202_without_a_body_is_still_running(drive: Drive) -> None:
-    replies = [begun(azure_asyncoperation=STATUS), *[begun()] * 4, SUCCEEDED, OK]
-    assert drive(replies).outcome.outcome == "complete"
-
-
-def test_accepted_with_nothing_to_poll_is_not_complete(drive: Drive) -> None:
-    ended = drive([answer(202, body={"value": []})])
-    assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", "NothingToPoll")
-    assert ended.rows == []
-
-
-def test_a_truncated_answer_of_resource_graph_is_not_complete(drive: Drive) -> None:
-    body = {"data": [{"name": "a"}], "count": 1, "totalRecords": 9, "resultTruncated": "true"}
-    ended = drive([answer(body=body)], planned("POST", GRAPH, {"query": "Resources"}))
-    assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", "ResultTruncated")
-    assert ended.rows == []
