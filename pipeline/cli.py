@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.profile == "local":
         from pipeline.commands.local_command import run_local
 
-        return run_local(_overrides(options), ENV_FILE, until_empty=True)
+        return run_local(_overrides(options), ENV_FILE)
     from pipeline.commands.run_command import run_collector
 
     return run_collector(_config(options), until_empty=options.until_empty)

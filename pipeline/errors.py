@@ -10,7 +10,6 @@
     │   ├── Unauthorised         it answered and refused who we are or what we may (terminal)
     │   └── NotThere             it answered; the named thing does not exist       (terminal)
     ├── StageFailed              a stage cannot go on
-    │   └── CrashLoop            it died again and again: exit 4
     └── SandboxError             the sandbox could not be had: exit 3
 
 ``retryable`` is a class attribute, so a caller decides by type, never by text. All of them survive
@@ -110,12 +109,6 @@ class NotThere(DependencyError):
 
 class StageFailed(CollectorError):
     """A stage cannot go on."""
-
-
-class CrashLoop(StageFailed):
-    """A stage died again and again, and the supervisor gave up."""
-
-    exit_code = EXIT_CRASH_LOOP
 
 
 class SandboxError(CollectorError):

@@ -18,7 +18,6 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from pipeline import tables
 from pipeline.messages import Part
 from pipeline.slots import hold_folder
 
@@ -191,8 +190,3 @@ def _read(batch_id: str, file: pa.MemoryMappedFile, size_bytes: int) -> SealedBa
         )
     except (pa.ArrowException, OSError, LookupError, msgspec.MsgspecError) as error:
         raise DamagedBatch(f"batch {batch_id} cannot be read: {error}") from error
-
-
-def empty() -> tuple[pa.Table, pa.Table]:
-    """Resource and request tables without rows."""
-    return tables.RESOURCES.empty_table(), tables.REQUESTS.empty_table()

@@ -17,7 +17,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from multiprocessing.connection import Connection
-from typing import Any, ClassVar
+from typing import Any
 
 from setproctitle import setproctitle
 
@@ -42,6 +42,8 @@ HEARTBEAT_S = 0.5
 ORPHAN_GRACE_S = 2.0
 # For telling peers that this stage is drained; one that does not read is not waited for.
 PEERS_TOLD_S = 0.4
+# A stage that could not start waits so long for the supervisor to have read why.
+FAILED_WAIT_S = 30.0
 TITLE = "azure-collector"
 # Open files, sockets and connections of a stage, where the system allows it.
 MAX_DESCRIPTORS = 65_536
@@ -56,9 +58,6 @@ class Stage:
         name: ``fetch``, ``execute-0``, …
         config: the settings, secrets resolved.
     """
-
-    # How long starting may take, as seen by the supervisor.
-    START_TIMEOUT_S: ClassVar[float] = 30.0
 
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
@@ -154,7 +153,7 @@ class Stage:
         except CollectorError as error:
             log.bind(action="start_failed").debug("{}", error)
             self._control.send(StartFailed(error.exit_code, str(error)))
-            await asyncio.wait([self._ended], timeout=self.START_TIMEOUT_S)
+            await asyncio.wait([self._ended], timeout=FAILED_WAIT_S)
             return error.exit_code
         except Exception as error:  # noqa: BLE001  # logged masked, which a traceback is not
             self._failed(error)

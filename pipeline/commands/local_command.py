@@ -35,7 +35,7 @@ SELECT NAME, LOCATION, BODY:properties.hardwareProfile.vmSize::VARCHAR AS VM_SIZ
 FROM RESOURCES WHERE SERVICE = 'compute' ORDER BY COLLECTED_AT DESC, NAME LIMIT 5"""
 
 
-def run_local(overrides: Mapping[str, str], env_file: Path, *, until_empty: bool) -> int:
+def run_local(overrides: Mapping[str, str], env_file: Path) -> int:
     """Start the sandbox, send the example messages, collect, show what came.
 
     The sandbox's settings are stronger than the environment here, so that one's own queue and
@@ -44,7 +44,6 @@ def run_local(overrides: Mapping[str, str], env_file: Path, *, until_empty: bool
     Args:
         overrides: settings of the command line.
         env_file: the ``.env`` file.
-        until_empty: end once the queue is empty.
 
     Returns:
         The exit code.
@@ -60,7 +59,7 @@ def run_local(overrides: Mapping[str, str], env_file: Path, *, until_empty: bool
         _say_ignored({*os.environ, *overrides, *dotenv_values(env_file)}, console)
         sent = _send_examples(config)
         console.print(f"Sent {sent} example messages to the queue {config.azure_queue_name[0]!r}.")
-        code = run_collector(config, until_empty=until_empty)
+        code = run_collector(config, until_empty=True)
         if code == EXIT_DONE:
             _show_collected(config, console)
     if code == EXIT_DONE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 from pipeline.config import Config
@@ -18,18 +18,12 @@ from pipeline.supervisor import Supervisor
 MAX_COLLECTORS = 64
 
 
-def run_collector(
-    config: Config,
-    *,
-    until_empty: bool,
-    problem_to: Callable[[str], None] | None = None,
-) -> int:
+def run_collector(config: Config, *, until_empty: bool) -> int:
     """Run until told to stop, or until the queue is empty.
 
     Args:
         config: the settings, secrets resolved.
         until_empty: end with 0 once everything is collected and loaded.
-        problem_to: told why the collector gave up; standard error by default.
 
     Returns:
         The exit code.
@@ -45,36 +39,22 @@ def run_collector(
         raise ConfigError([f"SPOOL_DIR: {config.spool_dir} cannot be used: {error}"]) from error
     with slot:
         config = replace(config, spool_dir=slot.path)
-        return asyncio.run(_supervise(config, until_empty, live, problem_to or _to_stderr))
+        return asyncio.run(_supervise(config, until_empty, live))
 
 
-async def _supervise(
-    config: Config, until_empty: bool, live: bool, problem_to: Callable[[str], None]
-) -> int:
+async def _supervise(config: Config, until_empty: bool, live: bool) -> int:
     progress = Progress() if live else None
     supervisor = Supervisor(
         config,
         until_empty=until_empty,
         on_tick=progress.update if progress is not None else None,
     )
-    with progress or _Quiet():
+    with progress or nullcontext():
         code = await supervisor.run()
     if supervisor.problem:
-        problem_to(supervisor.problem)
+        print(f"azure-collector: {supervisor.problem}", file=sys.stderr)
     if live:
         summary(supervisor)
     elif code == EXIT_DONE:
         log.bind(action="summary", **summary_fields(supervisor)).info("collected")
     return code
-
-
-def _to_stderr(problem: str) -> None:
-    print(f"azure-collector: {problem}", file=sys.stderr)
-
-
-class _Quiet:
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, *_: object) -> None:
-        return

@@ -118,7 +118,6 @@ class RequestRun:
         self.lease = lease
         self.planned = planned
         self.call = Call(planned.method, planned.target, planned.headers, planned.body)
-        self.token_serial = 0
         self._origin = origin
         self._limits = limits
         # From the first call on: what stands in line for its scope has not begun.

@@ -11,7 +11,6 @@ import queue
 import socket
 import threading
 import time
-from typing import ClassVar
 
 from pipeline.config import Config
 from pipeline.errors import Unreachable
@@ -52,8 +51,6 @@ class _Exchanged:
 
 class Execute(Stage):
     """Stage ``execute``: one of NUM_PROCESSES."""
-
-    START_TIMEOUT_S: ClassVar[float] = 20.0
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name, config)

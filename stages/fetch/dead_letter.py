@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 
 import msgspec
-from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.queue import QueueClient
 
 from pipeline.errors import DependencyError, NotThere
 from stages.fetch.poison import Envelope
-from stages.fetch.queue import queue_error
-from stages.fetch.queue_io import LEASE_LOST_CODES, RECEIVE_MESSAGES, LeaseLost
+from stages.fetch.queue_io import RECEIVE_MESSAGES, LeaseLost, translated
 
 # How long a message is kept from others while it is looked at or settled.
 LEASE_S = 60
@@ -80,25 +77,6 @@ def read_envelope(stored: str) -> MarkedEnvelope | None:
         return msgspec.json.decode(stored, type=MarkedEnvelope)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
-
-
-@contextmanager
-def translated(client: QueueClient) -> Iterator[None]:
-    """Raise the SDK's errors as ours.
-
-    Raises:
-        LeaseLost: the pop receipt is no longer the message's, or the message is gone.
-        DependencyError: the queue did not do what was asked.
-    """
-    try:
-        yield
-    except HttpResponseError as error:
-        for code in LEASE_LOST_CODES:
-            if getattr(error, "error_code", None) == code:
-                raise LeaseLost(code) from error
-        raise queue_error(error, client.queue_name) from error
-    except AzureError as error:
-        raise queue_error(error, client.queue_name) from error
 
 
 class Look:

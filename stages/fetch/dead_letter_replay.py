@@ -49,11 +49,10 @@ from stages.fetch.dead_letter import (
     Mark,
     MarkedEnvelope,
     delete,
-    translated,
 )
 from stages.fetch.poison import MAX_STORED_BYTES, original
 from stages.fetch.queue import NEVER_EXPIRES
-from stages.fetch.queue_io import LeaseLost
+from stages.fetch.queue_io import LeaseLost, translated
 
 # How long a placeholder stays hidden, and so an interrupted replay can be finished for certain.
 # The service's limit is 7 days.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -21,15 +22,13 @@ from azure.core.exceptions import (
 from azure.storage.queue import QueueClient
 
 from pipeline.config import Config
-from stages.fetch.queue import open_queue, poison_name, queue_error
+from stages.fetch.queue import NEVER_EXPIRES, open_queue, poison_name, queue_error
 
 # Azure Queue Storage gives at most so many a call.
 RECEIVE_MESSAGES = 32
 # Threads for receives and deletes; renewals have their own, so that nothing delays them.
 WORK_THREADS = 12
 RENEWAL_THREADS = 4
-# A poison message stays until someone looks, however long.
-POISON_TTL_FOREVER = -1
 
 # Someone else has the message, or it is gone.
 LEASE_LOST_CODES = ("PopReceiptMismatch", "MessageNotFound")
@@ -74,8 +73,8 @@ class QueueIo:
             DependencyError: one is not, and why.
         """
         for name in self._names:
-            await self._run(self._work, _translated, self._clients[name], _peek)
-            await self._run(self._work, _translated, self._poison[name], _create)
+            await self._run(self._work, self._clients[name], _peek)
+            await self._run(self._work, self._poison[name], _create)
 
     async def receive(self, queue: str) -> tuple[list[Received], float]:
         """Lease up to 32 messages.
@@ -88,7 +87,7 @@ class QueueIo:
         """
         asked_s = time.monotonic()
         client = self._clients[queue]
-        return await self._run(self._work, _translated, client, self._receive), asked_s
+        return await self._run(self._work, client, self._receive), asked_s
 
     async def renew(self, queue: str, message_id: str, pop_receipt: str) -> tuple[str, float]:
         """Make the lease last from now on again.
@@ -113,9 +112,7 @@ class QueueIo:
     async def delete(self, queue: str, message_id: str, pop_receipt: str) -> None:
         """Delete a message for good. Raises as :meth:`renew`."""
         client = self._clients[queue]
-        await self._run(
-            self._work, _leased, client, lambda c: c.delete_message(message_id, pop_receipt)
-        )
+        await self._run(self._work, client, lambda c: c.delete_message(message_id, pop_receipt))
 
     async def poison(self, queue: str, envelope: str) -> None:
         """Write an envelope to the poison queue.
@@ -125,9 +122,8 @@ class QueueIo:
         """
         await self._run(
             self._work,
-            _translated,
             self._poison[queue],
-            lambda c: c.send_message(envelope, time_to_live=POISON_TTL_FOREVER),
+            lambda c: c.send_message(envelope, time_to_live=NEVER_EXPIRES),
         )
 
     def close(self) -> None:
@@ -161,28 +157,27 @@ class QueueIo:
             updated = client.update_message(message_id, pop_receipt, visibility_timeout=after_s)
             return str(updated.pop_receipt)
 
-        return await self._run(pool, _leased, self._clients[queue], update)
+        return await self._run(pool, self._clients[queue], update)
 
     async def _run(
         self,
         pool: ThreadPoolExecutor,
-        how: Callable[[QueueClient, Callable[[QueueClient], T]], T],
         client: QueueClient,
         what: Callable[[QueueClient], T],
     ) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, how, client, what)
+        return await asyncio.get_running_loop().run_in_executor(pool, _translated, client, what)
 
 
-def _translated(client: QueueClient, call: Callable[[QueueClient], T]) -> T:
+@contextmanager
+def translated(client: QueueClient) -> Iterator[None]:
+    """Raise the SDK's errors as ours.
+
+    Raises:
+        LeaseLost: the pop receipt is no longer the message's, or the message is gone.
+        DependencyError: the queue did not do what was asked.
+    """
     try:
-        return call(client)
-    except AzureError as error:
-        raise queue_error(error, client.queue_name) from error
-
-
-def _leased(client: QueueClient, call: Callable[[QueueClient], T]) -> T:
-    try:
-        return call(client)
+        yield
     except HttpResponseError as error:
         for code in LEASE_LOST_CODES:
             if getattr(error, "error_code", None) == code:
@@ -190,6 +185,11 @@ def _leased(client: QueueClient, call: Callable[[QueueClient], T]) -> T:
         raise queue_error(error, client.queue_name) from error
     except AzureError as error:
         raise queue_error(error, client.queue_name) from error
+
+
+def _translated(client: QueueClient, call: Callable[[QueueClient], T]) -> T:
+    with translated(client):
+        return call(client)
 
 
 def _peek(client: QueueClient) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import ClassVar
 
 from pipeline.config import Config
 from pipeline.entry_points import kind_of, processes
@@ -64,8 +63,6 @@ EMPTY_ROUNDS = 2
 class Fetch(Stage):
     """Stage ``fetch``."""
 
-    START_TIMEOUT_S: ClassVar[float] = 25.0
-
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name, config)
         workers = [n for n in processes(config.num_processes) if kind_of(n) == "execute"]
@@ -78,7 +75,6 @@ class Fetch(Stage):
         self._tokens = TokenKeeper(config, self._publish_token)
         # Requests leased and not handed out yet, in order of arrival: lease id, request indices.
         self._backlog: deque[tuple[int, list[int]]] = deque()
-        self._backlog_requests = 0
         self._spool = SpoolSize()
         self._max_leases = max(
             MIN_LEASES, int(RENEWALS_PER_S * config.visibility_timeout * RENEWAL_AT)
@@ -171,7 +167,7 @@ class Fetch(Stage):
         return {
             "leases": len(self._book),
             "in_flight": self._router.outstanding,
-            "backlog": self._backlog_requests,
+            "backlog": sum(len(indices) for _, indices in self._backlog),
             "spool_bytes": self._spool.size_bytes,
         }
 
@@ -262,7 +258,6 @@ class Fetch(Stage):
 
     def _enqueue(self, lease: Lease, indices: list[int]) -> None:
         self._backlog.append((lease.ref.lease_id, indices))
-        self._backlog_requests += len(indices)
         self._pump_wanted.set()
 
     async def _pump(self) -> None:
@@ -277,7 +272,6 @@ class Fetch(Stage):
                 now, later = indices[:room], indices[room:]
                 if later:
                     self._backlog.appendleft((lease_id, later))
-                self._backlog_requests -= len(now)
                 lease = self._book.get(lease_id)
                 if lease is not None:
                     await self._hand_out(lease, now)
@@ -336,8 +330,7 @@ class Fetch(Stage):
 
     def _receipt(self, receipt: Receipt) -> None:
         self._spool.loaded(receipt.batch_id)
-        own = [p for p in receipt.parts if self._book.get(p.lease.lease_id) is not None]
-        for lease in self._book.receipt(receipt.batch_id, own):
+        for lease in self._book.receipt(receipt.batch_id, receipt.parts):
             self.spawn(self._delete(lease.ref, lease))
         foreign = [p for p in receipt.parts if p.lease.lease_id < self._book.first_id]
         for ref in self._orphans.receipt(receipt.batch_id, foreign):

@@ -13,7 +13,6 @@ import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import ClassVar
 
 from pipeline.config import Config
 from pipeline.errors import DependencyError, Unreachable
@@ -35,8 +34,6 @@ RESCAN_S = 2.0
 
 class Load(Stage):
     """Stage ``load``."""
-
-    START_TIMEOUT_S: ClassVar[float] = 28.0
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name, config)

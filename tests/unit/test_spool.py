@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import tables
 from pipeline.messages import LeaseRef, Part
-from pipeline.spool import DamagedBatch, Spool, empty, new_batch_id
+from pipeline.spool import DamagedBatch, Spool, new_batch_id
 
 LEASE = LeaseRef(1, 1, "q", "qid", "pop", "m-1", None, 5, 1, 1)
 PARTS = [Part(LEASE, 0, 2, 2), Part(LEASE, 1, 0, None)]
@@ -32,6 +32,10 @@ def resources(rows: int, body: str = '{"a":"é"}') -> pa.Table:
     }
     columns = [pa.array(values.get(f.name, [None] * rows), f.type) for f in tables.RESOURCES]
     return pa.Table.from_arrays(columns, schema=tables.RESOURCES)
+
+
+def empty() -> tuple[pa.Table, pa.Table]:
+    return tables.RESOURCES.empty_table(), tables.REQUESTS.empty_table()
 
 
 def sealed(spool: Spool, batch_id: str = "b-1", rows: int = 2) -> int:
