@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import socket
 from collections import Counter
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from pipeline.config import Config
-from pipeline.entry_points import STAGES, kind_of, resolve
+from pipeline.launch import Launched, launch
 from pipeline.links import ControlLink
 from pipeline.messages import AnyLink, Attach, Heartbeat
-
-# Never fork: the connector, Arrow and every thread-using library break in a forked child.
-_spawn = multiprocessing.get_context("spawn")
 
 # Restarts: the first at once, then doubling.
 RESTART_FIRST_DELAY_S = 0.25
@@ -24,12 +19,6 @@ RESTART_MAX_DELAY_S = 30.0
 STABLE_S = 5.0
 # Deaths in a row without standing STABLE_S that make a crash loop.
 CRASH_LOOP_DEATHS = 8
-
-
-def _main(entry: str, name: str, config: Config, control: Connection) -> None:
-    from pipeline.stage import run_stage
-
-    run_stage(resolve(entry), name, config, control)
 
 
 class Child:
@@ -46,6 +35,7 @@ class Child:
         self.ready = False
         self.drained = False
         self.idle = False
+        self.beaten = False
         self.last_beat_s = 0.0
         self.gauges: dict[str, float] = {}
         self.restarts = 0
@@ -57,25 +47,20 @@ class Child:
         self._deaths_in_a_row = 0
         self._ready_since_s = 0.0
 
-    def start(self, now_s: float) -> socket.socket:
-        """Start a process in this place; return the supervisor's end of its control link."""
-        ours, theirs = socket.socketpair()
+    def start(self, now_s: float, standby: Launched | None = None) -> socket.socket:
+        """Have a process in this place; return the supervisor's end of its control link.
+
+        Args:
+            now_s: monotonic seconds.
+            standby: one that stands by for it; another is started if not given.
+        """
         self.generation += 1
         self.restarts = self.generation - 1
-        self.ready = self.drained = self.idle = False
+        self.ready = self.drained = self.idle = self.beaten = False
         self.last_beat_s = now_s
-        connection = Connection(theirs.detach())
-        process = _spawn.Process(
-            target=_main,
-            args=(STAGES[kind_of(self.name)], self.name, self._config, connection),
-            name=self.name,
-            daemon=True,
-        )
-        process.start()
-        # Closed here, or the death of the child would not be an EOF.
-        connection.close()
-        self._process = process
-        return ours
+        launched = standby or launch(self.name, self._config)
+        self._process = launched.process
+        return launched.control
 
     def control(self, link: ControlLink) -> None:
         """Take over the supervisor's end of the control link."""
@@ -114,6 +99,7 @@ class Child:
 
     def beat(self, beat: Heartbeat, now_s: float) -> None:
         """Take in a heartbeat."""
+        self.beaten = True
         self.last_beat_s = now_s
         self.idle = beat.idle
         self._counters = beat.counters
@@ -150,6 +136,10 @@ class Child:
         self.gauges = {}
         self.ready = self.idle = False
         return cause
+
+    def excuse(self) -> None:
+        """The last death was no fault of the process's own."""
+        self._deaths_in_a_row = max(0, self._deaths_in_a_row - 1)
 
     def kill(self) -> None:
         """SIGKILL, if it is there."""

@@ -16,6 +16,9 @@ STAGES = {
     "load": "stages.load.stage:Load",
 }
 
+# Processes that another stands by for, because their libraries take seconds to import.
+STANDBYS = ("load",)
+
 # Links between kinds of stage; ``execute`` stands for each of its processes.
 LINKS = (
     ("fetch", "execute"),  # work and tokens there, "executed" back

@@ -6,6 +6,7 @@ The Azure SDKs and the Snowflake connector read the same variables by themselves
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,26 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from urllib3.connection import HTTPConnection
 
 # What requests, and with it azure-identity and the Storage SDK, reads for private authorities.
 BUNDLE_VARIABLE = "REQUESTS_CA_BUNDLE"
+# Firewalls and NAT forget connections that are idle for minutes, and what is sent on one of those
+# comes to nothing until a read times out. The kernel asks an idle connection every so often whether
+# it is there: that keeps it in their books, and one that is gone is closed before it is used.
+_KEEP_ALIVE_S = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+# Data that the other side's kernel has not acknowledged for so long ends the connection.
+_UNACKNOWLEDGED_MS = {"TCP_USER_TIMEOUT": 30_000}
+# Options of every connection that is kept; some systems know fewer.
+KEEP_ALIVE: list[tuple[int, int, int]] = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in {**_KEEP_ALIVE_S, **_UNACKNOWLEDGED_MS}.items()
+        if hasattr(socket, name)
+    ),
+]
+SOCKET_OPTIONS = [*HTTPConnection.default_socket_options, *KEEP_ALIVE]
 
 
 def tls_context() -> ssl.SSLContext:
@@ -66,7 +84,11 @@ def connection_pool(
         timeout: to connect, and between two reads.
         connections: kept open.
     """
-    options: dict[str, Any] = {"timeout": timeout, "maxsize": connections}
+    options: dict[str, Any] = {
+        "timeout": timeout,
+        "maxsize": connections,
+        "socket_options": SOCKET_OPTIONS,
+    }
     if scheme == "http":
         return urllib3.HTTPConnectionPool(host, port, **options)
     options["ssl_context"] = tls_context()

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
+from pipeline.logs import log
 from pipeline.messages import AnyLink
 
 # Largest frame taken: the largest row, and room for the rest of its frame.
@@ -253,9 +254,15 @@ class ControlLink:
         end = _LENGTH.size + length
         if len(self._received) < end:
             return None
-        messages = _decode(self._received[_LENGTH.size : end])
+        data = bytes(self._received[_LENGTH.size : end])
         del self._received[:end]
-        return messages
+        try:
+            return _decode(data)
+        except msgspec.MsgspecError as error:
+            # A bug at the other end, which must not be met again with each frame that follows.
+            log.bind(action="bad_frame").error("a control frame cannot be read: {}", error)
+            self._close()
+            return None
 
     def _close(self) -> None:
         if self._closed:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
 
 from pipeline.errors import StageFailed
-from pipeline.folders import private_folder
+from pipeline.folders import PRIVATE_MODE, private_folder
 
 LOCK_NAME = ".lock"
+# Rights of those who are not a folder's owner.
+OTHERS = 0o077
 # How often a waiting process looks whether the lock is free.
 POLL_S = 0.1
 
@@ -56,15 +59,22 @@ def claim_slot(base: Path, limit: int) -> Slot:
     The first free number is taken, so a process that starts again finds what its predecessor left.
 
     Args:
-        base: where the numbered folders are; created if it is not there.
+        base: where the numbered folders are; created if it is not there. One that exists keeps its
+            mode, but the numbered ones are for their owner alone.
         limit: how many there may be.
 
     Raises:
         StageFailed: all of them are held by other processes.
-        OSError: the folders cannot be created or locked.
+        OSError: the folders cannot be created, locked, or closed to others.
     """
+    base = private_folder(base)
     for number in range(limit):
         if (slot := hold_folder(base / str(number))) is not None:
+            try:
+                _close_to_others(slot.path)
+            except OSError:
+                slot.release()
+                raise
             return slot
     raise StageFailed(f"all {limit} numbered folders under {base} are held by other processes")
 
@@ -90,6 +100,11 @@ def hold_folder(path: Path, wait_s: float = 0.0) -> Slot | None:
         if time.monotonic() >= deadline:
             return None
         time.sleep(POLL_S)
+
+
+def _close_to_others(folder: Path) -> None:
+    if stat.S_IMODE(folder.stat().st_mode) & OTHERS:
+        folder.chmod(PRIVATE_MODE)
 
 
 def _lock(file: Path) -> int | None:

@@ -18,6 +18,8 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from pipeline.errors import StageFailed
+from pipeline.logs import log
 from pipeline.messages import Part
 from pipeline.slots import hold_folder
 
@@ -63,12 +65,24 @@ class Spool:
     """The sealed batches of one collector.
 
     Args:
-        folder: made with mode 0700 where it does not exist.
+        folder: the collector's own, held by :mod:`pipeline.slots`. It is never made here: a new
+            one in the place of one that was removed would be held by nobody.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def check(self) -> None:
+        """See that the folder is there.
+
+        Raises:
+            StageFailed: it is gone.
+        """
+        if not self.folder.is_dir():
+            raise StageFailed(
+                f"the spool's folder {self.folder} is gone, and with it what waited there; that is "
+                "collected again after the collector was started anew"
+            )
 
     def path(self, batch_id: str) -> Path:
         """Where the batch of this name stands."""
@@ -144,26 +158,36 @@ class Spool:
     def adopt(self) -> int:
         """Take over the batches of collectors that ran on this host before and run no more.
 
-        The collectors of a host have numbered folders side by side, each held while it runs.
+        The collectors of a host have numbered folders side by side, each held while it runs. A
+        batch is in one folder or the other, so a death in between loses none and doubles none.
 
         Returns:
-            How many batches were taken.
+            How many batches were taken. What cannot be taken stays for the next start, and is said.
         """
         adopted = 0
         for sibling in sorted(self.folder.parent.iterdir()):
             if sibling == self.folder or not sibling.name.isdigit():
                 continue
-            held = hold_folder(sibling)
-            if held is None:
-                continue  # its collector is running
-            with held:
-                for batch in sibling.glob("*" + SUFFIX):
-                    batch.rename(self.folder / batch.name)
-                    adopted += 1
+            try:
+                held = hold_folder(sibling)
+                if held is None:
+                    continue  # its collector is running
+                with held:
+                    for batch in sorted(sibling.glob("*" + SUFFIX)):
+                        batch.rename(self.folder / batch.name)
+                        adopted += 1
+                    Spool(sibling).remove_unfinished()
+            except OSError as error:
+                log.bind(action="adoption_failed", folder=str(sibling)).warning(
+                    "cannot take over what another collector left in {}: {}", sibling, error
+                )
         return adopted
 
     def remove_unfinished(self) -> int:
-        """Remove half-written batches of a writer that died; return how many there were."""
+        """Remove half-written batches of a writer that died; return how many there were.
+
+        Nobody may be writing here: the folder is held, and its last writer is dead.
+        """
         left = list(self.folder.glob("*" + UNFINISHED))
         for path in left:
             path.unlink(missing_ok=True)

@@ -142,6 +142,11 @@ class Stage:
         if self._control is not None:
             self._control.send(Heartbeat(self.idle(), dict(self.counters), self.gauges()))
 
+    def tell_supervisor(self, message: AnyLink) -> None:
+        """Send over the control link; it does not wait."""
+        if self._control is not None:
+            self._control.send(message)
+
     # ── the process ──────────────────────────────────────────────────────────────────────────
 
     async def run(self, control: socket.socket) -> int:

@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 
 from pipeline.child import Child
 from pipeline.config import Config
-from pipeline.entry_points import links, processes
+from pipeline.entry_points import STANDBYS, links, processes
 from pipeline.errors import (
     EXIT_CRASH_LOOP,
     EXIT_DEPENDENCY,
@@ -28,23 +28,24 @@ from pipeline.links import ControlLink
 from pipeline.logs import log
 from pipeline.messages import (
     AnyLink,
+    Assume,
     Begin,
     Drain,
     Drained,
+    Excused,
     Heartbeat,
     Ready,
     StartFailed,
     Stop,
 )
 from pipeline.stage import TITLE
+from pipeline.standby import Standby
 
 # How often the loop looks around when nothing wakes it.
 TICK_S = 0.2
 # All stages stand within this, or the collector gives up starting. With STOP_TIMEOUT_S it is less
 # than 30 s. A stage that failed waits for the others, so that every problem is told at once.
 START_TIMEOUT_S = 25.0
-# A stage whose loop has not turned for so long hangs. A busy one beats twice a second.
-HANG_LIMIT_S = 60.0
 # A loop that turns five times a second and was away for so long says nothing about the stages.
 OWN_PAUSE_S = 5.0
 # A stage whose dependency is away when it restarts tries again after this.
@@ -81,14 +82,18 @@ class Supervisor:
         self.config = config
         self.children = {name: Child(name, config) for name in processes(config.num_processes)}
         self._links = links(list(self.children))
+        self._standbys = {name: Standby(name, config) for name in STANDBYS}
         self._until_empty = until_empty
         self._on_tick = on_tick
         self._signals: list[signal.Signals] = []
         self._wake = asyncio.Event()
         self._problems: dict[str, StartFailed] = {}
         self._restart_at_s: dict[str, float] = {}
+        self._settled_s: float | None = None
         self.begun = False
         self._draining: asyncio.Task[None] | None = None
+        # A stage died in the drain, so that something was left undone.
+        self._drain_cut = False
         self._idle_rounds = 0
         self._looked_s = time.monotonic()
         self._exit_code: int | None = None
@@ -145,6 +150,7 @@ class Supervisor:
             if now_s >= due_s and self._draining is None:
                 del self._restart_at_s[name]
                 self._restart(self.children[name])
+        self._keep_standbys(now_s)
         if self._until_empty and self.begun and self._draining is None:
             everything = all(child.ready and child.idle for child in self.children.values())
             self._idle_rounds = self._idle_rounds + 1 if everything else 0
@@ -192,13 +198,42 @@ class Supervisor:
             for child in self.children.values():
                 child.last_beat_s = now_s
         self._looked_s = now_s
+        limit_s = self.config.heartbeat_limit
         for child in self.children.values():
-            if child.alive and now_s - child.last_beat_s > HANG_LIMIT_S:
+            # Until its first beat a process imports, which a busy machine makes slow.
+            within_s = limit_s if child.beaten else max(limit_s, START_TIMEOUT_S)
+            if child.alive and now_s - child.last_beat_s > within_s:
                 log.bind(action="stage_hung", process=child.name).error(
-                    "{} has not answered for {:.0f} s: killing it", child.name, HANG_LIMIT_S
+                    "{} has not answered for {:.0f} s: killing it", child.name, within_s
                 )
                 child.last_beat_s = now_s
                 child.kill()
+
+    def _keep_standbys(self, now_s: float) -> None:
+        if not self.begun or self._draining is not None:
+            return
+        if not all(child.ready for child in self.children.values()):
+            self._settled_s = None
+            return
+        self._settled_s = self._settled_s or now_s
+        for standby in self._standbys.values():
+            if standby.due(now_s, self._settled_s):
+                sentinel = standby.start().sentinel
+                asyncio.get_running_loop().add_reader(sentinel, self._standby_died, standby)
+
+    def _standby_died(self, standby: Standby) -> None:
+        if standby.process is not None:
+            asyncio.get_running_loop().remove_reader(standby.process.sentinel)
+            log.bind(action="standby_died", process=standby.name).warning(
+                "the process that stood by for {} has died", standby.name
+            )
+            standby.died(time.monotonic())
+
+    def _end_standbys(self) -> None:
+        for standby in self._standbys.values():
+            if standby.process is not None:
+                asyncio.get_running_loop().remove_reader(standby.process.sentinel)
+                standby.end()
 
     def _give_up(self, exit_code: int, problem: str) -> None:
         self.problem = problem
@@ -208,7 +243,10 @@ class Supervisor:
     # ── processes and links ──────────────────────────────────────────────────────────────────
 
     def _start(self, child: Child) -> None:
-        ours = child.start(time.monotonic())
+        standby = self._standbys.get(child.name)
+        if standby is not None and standby.process is not None:
+            asyncio.get_running_loop().remove_reader(standby.process.sentinel)
+        ours = child.start(time.monotonic(), standby.take() if standby is not None else None)
         child.control(
             ControlLink(
                 ours,
@@ -216,6 +254,7 @@ class Supervisor:
                 lambda: None,  # its death is seen by the sentinel
             )
         )
+        child.send(Assume())
         asyncio.get_running_loop().add_reader(child.sentinel, self._died, child)
         log.bind(action="stage_started", process=child.name, pid=child.pid).debug(
             "started {}", child.name
@@ -243,12 +282,15 @@ class Supervisor:
         away = self.begun and failed is not None and failed.exit_code == EXIT_DEPENDENCY
         cause = child.reap(time.monotonic(), counted=not away)
         self._wake.set()
-        ending = self._exit_code is not None or self._draining is not None
-        if ending or (failed is not None and not self.begun):
+        if self._exit_code is not None or (failed is not None and not self.begun):
             return
         log.bind(action="stage_died", process=child.name, cause=cause).error(
             "{} died: {}", child.name, cause
         )
+        if self._draining is not None:
+            # Not replaced: what it held is leased or in the spool, and comes again.
+            self._drain_cut = True
+            return
         if child.crash_loop and not away:
             self._give_up(EXIT_CRASH_LOOP, f"{child.name} keeps dying ({cause})")
             return
@@ -270,6 +312,9 @@ class Supervisor:
                     child.send(Begin(self._until_empty))
             case Drained():
                 child.drained = True
+            case Excused():
+                if (excused := self.children.get(message.process)) is not None:
+                    excused.excuse()
             case StartFailed():
                 self._problems[child.name] = message
                 if self.begun:
@@ -299,7 +344,7 @@ class Supervisor:
         await self._drain_kind("fetch", deadline_s, last=True)
         # wait_for() may swallow the cancel of a second signal.
         if self._exit_code is None:
-            self._exit_code = EXIT_DONE
+            self._exit_code = EXIT_UNEXPECTED if self._drain_cut else EXIT_DONE
 
     async def _drain_kind(self, kind: str, until_s: float, *, last: bool) -> None:
         children = [c for c in self.children.values() if c.name.startswith(kind) and c.alive]
@@ -315,6 +360,7 @@ class Supervisor:
             self._wake.clear()
 
     async def _stop_all(self) -> None:
+        self._end_standbys()
         for child in self.children.values():
             child.send(Stop())
         deadline_s = time.monotonic() + STOP_TIMEOUT_S

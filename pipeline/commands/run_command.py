@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from pipeline.config import Config
-from pipeline.errors import EXIT_DONE, ConfigError
+from pipeline.disk import is_full
+from pipeline.errors import EXIT_DONE, ConfigError, Unreachable
 from pipeline.logs import log, setup
 from pipeline.progress import Progress, summary, summary_fields
 from pipeline.slots import claim_slot
@@ -36,6 +37,8 @@ def run_collector(config: Config, *, until_empty: bool) -> int:
     try:
         slot = claim_slot(config.spool_dir, MAX_COLLECTORS)
     except OSError as error:
+        if is_full(error):  # which passes, and is no fault of the setting
+            raise Unreachable("spool", f"{config.spool_dir} cannot be used: {error}") from error
         raise ConfigError([f"SPOOL_DIR: {config.spool_dir} cannot be used: {error}"]) from error
     with slot:
         config = replace(config, spool_dir=slot.path)

@@ -94,6 +94,7 @@ class Config:
     dedupe_window: int
     spool_dir: Path
     spool_bytes: int
+    heartbeat_limit: float
     drain_timeout: float
     ops_host: str
     ops_port: int

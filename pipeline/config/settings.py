@@ -315,6 +315,15 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _whole("SPOOL_BYTES", "past this, fetching pauses", GIB, 1024, 1024 * 1024 * GIB, "bytes"),
     # Running
+    _number(
+        "HEARTBEAT_LIMIT",
+        "a stage that has not answered for so long is killed and restarted; a busy one answers "
+        "twice a second",
+        30,
+        3,
+        3600,
+        "seconds",
+    ),
     _number("DRAIN_TIMEOUT", "longest drain after SIGTERM or SIGINT", 60, 1, 3600, "seconds"),
     Setting(
         "OPS_HOST",

@@ -5,13 +5,13 @@ A writer that dies leaves its unfinished requests behind; they are forgotten wit
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from pipeline.messages import Rows
+from pipeline.spill import Spill
 from stages.batch.builder import size_of
 
 # Of unfinished requests kept in memory, each; more goes to a temporary file.
@@ -27,25 +27,18 @@ Key = tuple[int, int, int]
 class _Held:
     def __init__(self, folder: Path) -> None:
         self.size_bytes = 0
-        # Open for as long as the rows are held; close() closes it.
-        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115
-            MEMORY_BYTES, dir=str(folder)
-        )
-        self._sizes: list[int] = []
+        self._frames = Spill(folder, MEMORY_BYTES)
 
     def add(self, rows: Rows) -> None:
-        data = _encode(rows)
-        self._file.write(data)
-        self._sizes.append(len(data))
+        self._frames.append(_encode(rows))
         self.size_bytes += size_of(rows)
 
     def read(self) -> Iterator[Rows]:
-        self._file.seek(0)
-        for size in self._sizes:
-            yield _decode(self._file.read(size))
+        for place in range(len(self._frames)):
+            yield _decode(self._frames[place])
 
     def close(self) -> None:
-        self._file.close()
+        self._frames.close()
 
 
 class Whole:
@@ -89,7 +82,11 @@ class Assembly:
         self._held: dict[str, dict[Key, _Held]] = {}
 
     def add(self, peer: str, rows: Rows) -> Whole | None:
-        """Take a frame; give out the whole request when it is the last. The caller closes it."""
+        """Take a frame; give out the whole request when it is the last. The caller closes it.
+
+        Raises:
+            OSError: the disk does not take it. Nothing has changed: it can be given again.
+        """
         held = self._held.setdefault(peer, {})
         key = (rows.lease.lease_id, rows.lease.attempt, rows.request.index)
         if rows.outcome is None:

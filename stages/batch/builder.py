@@ -61,12 +61,17 @@ class BatchBuilder:
         count = len(rows.resources) + (before.rows if before is not None else 0)
         self._parts[key] = Part(lease, request.index, count, expects)
 
+    @property
+    def parts(self) -> list[Part]:
+        """What it holds of each request."""
+        return list(self._parts.values())
+
     def build(self) -> tuple[pa.Table, pa.Table, list[Part]]:
         """The batch's resources, requests and parts."""
         return (
             _table(self._resource_rows, tables.RESOURCES),
             _table(self._request_rows, tables.REQUESTS),
-            list(self._parts.values()),
+            self.parts,
         )
 
     def _resource(

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from contextlib import closing
 
 from pipeline.config import Config
 from pipeline.entry_points import kind_of
 from pipeline.logs import log
-from pipeline.messages import AnyLink, Drain, Flush, Part, Rows, Sealed
+from pipeline.messages import AnyLink, Drain, Flush, Part, Rows, Sealed, Unsealed
 from pipeline.spool import Spool, new_batch_id
 from pipeline.stage import Stage
 from stages.batch.assembly import Assembly, Whole
 from stages.batch.builder import BatchBuilder
+from stages.batch.patience import Patience
 
 # How often BATCH_TIMEOUT is looked at, at most.
 TICK_S = 0.05
-# A full disk is tried again after this; nothing is read meanwhile, which stops fetching.
-FULL_DISK_RETRY_S = 2.0
 
 
 class Batch(Stage):
@@ -29,6 +27,7 @@ class Batch(Stage):
         super().__init__(name, config)
         self._spool = Spool(config.spool_dir)
         self._assembly = Assembly(config.spool_dir)
+        self._patience = Patience(self._spool)
         self._builder: BatchBuilder | None = None
         self._first_row_s = 0.0
         # Held over a whole request, so that no other one's rows close the batch in its middle.
@@ -36,6 +35,7 @@ class Batch(Stage):
 
     async def start(self) -> None:
         """Clear up after a batch process that died while it wrote."""
+        self._spool.check()
         if removed := self._spool.remove_unfinished():
             log.bind(action="unfinished_removed", files=removed).warning(
                 "removed {} half-written batches; their messages are collected again", removed
@@ -43,16 +43,20 @@ class Batch(Stage):
         self.spawn(self._watch_timeout())
 
     async def on_peer(self, peer: str, generation: int) -> None:
-        """What a dead execute process had begun will not be finished."""
+        """What a dead execute process had begun will not be finished; a new ``fetch`` is told."""
         if kind_of(peer) == "execute":
             self._assembly.forget(peer)
+        elif peer == "fetch":
+            await self.send(peer, Unsealed(self._builder.parts if self._builder else []))
 
     async def on_message(self, peer: str, message: AnyLink) -> None:
         """Rows come in."""
         match message:
             case Rows():
-                async with self._filling:
-                    await self._take(peer, message)
+                whole = await self._assemble(peer, message)
+                if whole is not None:
+                    async with self._filling:
+                        await self._take(whole)
             case Flush():
                 async with self._filling:
                     await self._seal()
@@ -67,14 +71,21 @@ class Batch(Stage):
         return self._builder is None and not len(self._assembly)
 
     def gauges(self) -> dict[str, float]:
-        """Rows in the open batch."""
+        """Rows in the open batch, writes that the disk refuses."""
         builder = self._builder
-        return {"batch_rows": float(builder.resources) if builder is not None else 0.0}
+        return {
+            "batch_rows": float(builder.resources) if builder is not None else 0.0,
+            "writes_refused": float(self._patience.waiting),
+        }
 
-    async def _take(self, peer: str, rows: Rows) -> None:
-        whole = self._assembly.add(peer, rows)
-        if whole is None:
-            return
+    async def _assemble(self, peer: str, rows: Rows) -> Whole | None:
+        async def add() -> Whole | None:
+            return self._assembly.add(peer, rows)
+
+        # Outside of ``_filling``: to seal the open batch must stay possible.
+        return await self._patience.write(add)
+
+    async def _take(self, whole: Whole) -> None:
         with closing(whole):
             if self._builder is not None and self._would_overflow(self._builder, whole):
                 await self._seal()
@@ -124,16 +135,10 @@ class Batch(Stage):
     async def _write(self, builder: BatchBuilder) -> tuple[int, list[Part]]:
         """Write the batch to the spool, however long its disk is full."""
         resources, requests, parts = builder.build()
-        while True:
-            try:
-                size_bytes = await asyncio.to_thread(
-                    self._spool.seal, builder.batch_id, resources, requests, parts
-                )
-                return size_bytes, parts
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                log.bind(action="disk_full", folder=str(self._spool.folder)).error(
-                    "the spool's disk is full; collecting pauses until there is room: {}", error
-                )
-            await asyncio.sleep(FULL_DISK_RETRY_S)
+
+        async def seal() -> int:
+            return await asyncio.to_thread(
+                self._spool.seal, builder.batch_id, resources, requests, parts
+            )
+
+        return await self._patience.write(seal), parts

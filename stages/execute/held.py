@@ -6,15 +6,16 @@ together with the outcome.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Sequence
-from itertools import accumulate
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, overload
+from typing import overload
 
+from pipeline.disk import reserve_bytes, room_of
 from pipeline.links import frame
 from pipeline.messages import LeaseRef, Outcome, RequestKey, Resource, Rows
+from pipeline.spill import Spill
 
 # Bytes that make a frame of their own, so that no frame nears a link's limit.
 FRAME_BYTES = 1024 * 1024
@@ -26,16 +27,29 @@ MEMORY_BYTES = 8 * 1024 * 1024
 TOTAL_MEMORY_BYTES = 64 * 1024 * 1024
 
 
+class NoRoom(Exception):
+    """The disk does not take a request's rows now; it says why."""
+
+
 class HoldSpace:
     """Where the requests of one process hold their rows. Its threads share it.
 
     Args:
         folder: where temporary files may stand.
         memory_bytes: for all requests together.
+        batch_bytes: BATCH_BYTES; room for so much is left on the disk, less on a small one.
+
+    Attributes:
+        reserve_bytes: that room.
     """
 
-    def __init__(self, folder: Path, memory_bytes: int = TOTAL_MEMORY_BYTES) -> None:
+    def __init__(
+        self, folder: Path, memory_bytes: int = TOTAL_MEMORY_BYTES, batch_bytes: int = 0
+    ) -> None:
         self.folder = folder
+        self.reserve_bytes = 0
+        with suppress(OSError):  # a folder that is gone is for the stages to tell that read it
+            self.reserve_bytes = reserve_bytes(room_of(folder).total_bytes, batch_bytes)
         self._memory_bytes = memory_bytes
         self._used_bytes = 0
         self._lock = threading.Lock()
@@ -53,18 +67,16 @@ class Frames(Sequence[bytes]):
     Valid until the rows are discarded, and any number of times: a link may have to be written anew.
 
     Args:
-        file: holds all but the last, or None when there is only one.
-        sizes: of those in the file.
+        earlier: all but the last.
         last: the frame with the outcome.
     """
 
-    def __init__(self, file: IO[bytes] | None, sizes: list[int], last: bytes) -> None:
-        self._file = file
-        self._ends = [0, *accumulate(sizes)]
+    def __init__(self, earlier: Spill, last: bytes) -> None:
+        self._earlier = earlier
         self._last = last
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._earlier) + 1
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -74,10 +86,7 @@ class Frames(Sequence[bytes]):
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
         at = range(len(self))[index]
-        if self._file is None or at == len(self) - 1:
-            return self._last
-        self._file.seek(self._ends[at])
-        return self._file.read(self._ends[at + 1] - self._ends[at])
+        return self._earlier[at] if at < len(self._earlier) else self._last
 
 
 class HeldRows:
@@ -96,57 +105,66 @@ class HeldRows:
         self._in_memory_bytes = 0
         self._rows: list[Resource] = []
         self._rows_bytes = 0
-        self._file: tempfile.SpooledTemporaryFile[bytes] | None = None
-        self._sizes: list[int] = []
+        self._frames = Spill(space.folder, MEMORY_BYTES, space.reserve_bytes)
 
-    def add(self, rows: list[Resource]) -> None:
-        """Hold one page's rows."""
+    def add(self, rows: list[Resource], *, keep: bool = False) -> None:
+        """Hold one page's rows.
+
+        Args:
+            rows: of the page.
+            keep: in memory what the disk does not take, because they cannot be had again.
+
+        Raises:
+            NoRoom: the disk does not take them, and a part of them may be lost: discard them all.
+        """
         room = True
-        for row in rows:
-            size_bytes = ROW_BYTES + len(row.body or b"")
-            self._rows.append(row)
-            self._rows_bytes += size_bytes
-            self._in_memory_bytes += size_bytes
-            room = self._space.take(size_bytes)
-            if self._rows_bytes >= FRAME_BYTES:
-                self._put_frame()
-        if not room:
-            self._leave_memory()
+        try:
+            for row in rows:
+                size_bytes = ROW_BYTES + len(row.body or b"")
+                self._rows.append(row)
+                self._rows_bytes += size_bytes
+                self._in_memory_bytes += size_bytes
+                room = self._space.take(size_bytes)
+                if self._rows_bytes >= FRAME_BYTES:
+                    self._put_frame(keep=keep)
+            if not room:
+                self._leave_memory(keep=keep)
+        except OSError as error:
+            raise NoRoom(str(error)) from error
 
     def complete(self, outcome: Outcome) -> Frames:
         """The frames for the link, the outcome in the last."""
         last = frame([Rows(self._lease, self._request, self._rows, outcome)])
-        return Frames(self._file, self._sizes, last)
+        return Frames(self._frames, last)
 
     def discard(self) -> None:
         """Let go of everything."""
         self._rows = []
         self._rows_bytes = 0
-        self._sizes = []
+        self._frames.close()
         self._give_back()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
-    def _leave_memory(self) -> None:
+    def _leave_memory(self, *, keep: bool) -> None:
         if self._rows:
-            self._put_frame()
-        if self._file is not None:
-            self._file.rollover()
-        self._give_back()
+            self._put_frame(keep=keep)
+        try:
+            self._frames.leave_memory()
+        except OSError:
+            if not keep:
+                raise
+        self._give_back_if_written()
+
+    def _put_frame(self, *, keep: bool) -> None:
+        data = frame([Rows(self._lease, self._request, self._rows, None)])
+        self._frames.append(data, keep=keep)
+        self._rows = []
+        self._rows_bytes = 0
+        self._give_back_if_written()
+
+    def _give_back_if_written(self) -> None:
+        if not self._rows and not self._frames.in_memory_bytes:
+            self._give_back()
 
     def _give_back(self) -> None:
         self._space.take(-self._in_memory_bytes)
         self._in_memory_bytes = 0
-
-    def _put_frame(self) -> None:
-        if self._file is None:
-            # Open for as long as the rows are held; close() closes it.
-            self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115
-                MEMORY_BYTES, dir=str(self._space.folder)
-            )
-        data = frame([Rows(self._lease, self._request, self._rows, None)])
-        self._file.write(data)
-        self._sizes.append(len(data))
-        self._rows = []
-        self._rows_bytes = 0

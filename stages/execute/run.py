@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ import msgspec
 from pipeline.message_format.read_actions import is_read
 from pipeline.messages import LeaseRef, Outcome, PlannedRequest, RequestKey
 from stages.execute.client import Answer, ExchangeFailed
-from stages.execute.held import HeldRows, HoldSpace
+from stages.execute.held import HeldRows, HoldSpace, NoRoom
 from stages.execute.operation import Operation, OperationFailed
 from stages.execute.origin import ForeignLink, Origin
 from stages.execute.rows import (
@@ -33,6 +34,9 @@ from stages.execute.waits import backoff_s, retry_after_s
 
 # Pages of one list; more is taken for a loop that its links hide.
 MAX_PAGES = 20_000
+# A request whose rows find no room begins anew after this, doubling each time, with jitter.
+NO_ROOM_FIRST_S = 2.0
+NO_ROOM_MAX_S = 60.0
 # Of an error message in the ledger.
 MAX_ERROR_CHARS = 2_000
 
@@ -86,6 +90,19 @@ class FreshToken:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """The disk has no room for the request's rows; after a wait it begins anew.
+
+    Attributes:
+        after_s: seconds.
+        problem: what the disk said.
+    """
+
+    after_s: float
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The request has its outcome; ``frames`` are for ``batch``."""
 
@@ -93,7 +110,7 @@ class Done:
     frames: Sequence[bytes]
 
 
-Step = Again | FreshToken | Done
+Step = Again | FreshToken | HeldBack | Done
 
 
 class RequestRun:
@@ -105,6 +122,7 @@ class RequestRun:
         origin: the configured ARM endpoint.
         limits: what bounds it.
         space: where its rows are held.
+        alone: no other call is made beside this request's.
     """
 
     def __init__(
@@ -114,15 +132,13 @@ class RequestRun:
         origin: Origin,
         limits: Limits,
         space: HoldSpace,
+        alone: bool = False,
     ) -> None:
         self.lease = lease
         self.planned = planned
-        self.call = Call(planned.method, planned.target, planned.headers, planned.body)
+        self.alone = alone
         self._origin = origin
         self._limits = limits
-        # From the first call on: what stands in line for its scope has not begun.
-        self._deadline_s = math.inf
-        self._first_call_us: int | None = None
         self._graph = (
             planned.method == "POST"
             and "/providers/microsoft.resourcegraph/resources" in planned.target.lower()
@@ -134,11 +150,20 @@ class RequestRun:
             planned.api_version,
             planned.subscription_id,
         )
-        self._rows = RowMaker(lease.message_id, planned)
         self._held = HeldRows(lease, key, space)
-        self._operation: Operation | None = None
         # What may not be done twice is tried again only while it cannot have been done.
         self._repeatable = planned.method != "POST" or is_read(planned.target.partition("?")[0])
+        self._held_back = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        planned = self.planned
+        self.call = Call(planned.method, planned.target, planned.headers, planned.body)
+        # From the first call on: what stands in line for its scope has not begun.
+        self._deadline_s = math.inf
+        self._first_call_us: int | None = None
+        self._rows = RowMaker(self.lease.message_id, planned)
+        self._operation: Operation | None = None
         self._visited: set[bytes] = set()
         self._retries = 0
         self._attempts = 0
@@ -167,6 +192,8 @@ class RequestRun:
             if 200 <= status < 300:
                 self._fresh_token_tried = False
                 return self._succeeded(answer, now_s, now_us)
+        except NoRoom as error:
+            return self._hold_back(str(error))
         except BrokenBody as error:
             return self._retry("BrokenBody", str(error), answer, now_s, now_us)
         except (BodyTooLarge, ForeignLink, OperationFailed, ResultTruncated) as error:
@@ -235,7 +262,8 @@ class RequestRun:
                 return Again(polled.after_s)
             self._operation = None
         page = parse_page(answer.body, graph=self._graph)
-        self._held.add(self._rows.rows(page, now_us))
+        # An answer that may not be asked for again stays in memory if the disk does not take it.
+        self._held.add(self._rows.rows(page, now_us), keep=not self._repeatable)
         self._pages += 1
         self._retries = 0
         following = self._next_page(page)
@@ -288,6 +316,18 @@ class RequestRun:
         if self._retries > self._limits.max_retries or late or unclear:
             return self._done("throttled" if throttled else "failed", now_us, status, code, message)
         return Again(wait_s, blocks_scope=throttled and code in _SCOPE_THROTTLED)
+
+    def _hold_back(self, problem: str) -> HeldBack:
+        """Begin anew later: what is held so far makes room for requests that need less.
+
+        A full disk is not the request's fault: nothing of it counts against a limit.
+        """
+        self._held.discard()
+        self._begin()
+        self._held_back += 1
+        # Bounded, and each time long enough for others to end meanwhile.
+        longest_s = min(NO_ROOM_MAX_S, NO_ROOM_FIRST_S * 2.0 ** min(10, self._held_back - 1))
+        return HeldBack(random.uniform(longest_s / 2, longest_s), problem)
 
     def _done(
         self,

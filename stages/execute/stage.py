@@ -13,17 +13,29 @@ import threading
 import time
 
 from pipeline.config import Config
+from pipeline.disk import Reminder
 from pipeline.errors import Unreachable
 from pipeline.https import first_hop
 from pipeline.identity import arm_endpoint
 from pipeline.links import LinkClosed
 from pipeline.logs import add_secret, log
-from pipeline.messages import AnyLink, Drain, Executed, NoToken, Token, TokenRefused, Work
+from pipeline.messages import (
+    AnyLink,
+    Drain,
+    Executed,
+    InCall,
+    NoToken,
+    Token,
+    TokenRefused,
+    Work,
+    WorkerUp,
+)
 from pipeline.stage import Stage
+from stages.execute import flight
 from stages.execute.client import Answer, ArmClient, ExchangeFailed
 from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
-from stages.execute.run import Again, Done, FreshToken, Limits, RequestRun, Step
+from stages.execute.run import Again, Done, FreshToken, HeldBack, Limits, RequestRun, Step
 from stages.execute.scheduler import Scheduler
 from stages.execute.throttle import Scope
 from stages.execute.waits import retry_after_s
@@ -69,19 +81,30 @@ class Execute(Stage):
             answer_timeout_s=config.request_timeout,
             max_body_bytes=config.max_response_bytes,
         )
-        self._space = HoldSpace(config.spool_dir)
+        self._space = HoldSpace(config.spool_dir, batch_bytes=config.batch_bytes)
+        self._no_room = Reminder()
         self._scheduler: Scheduler[RequestRun] = Scheduler(RequestRun.scope)
+        self._flight = flight.FlightRecorder(
+            config.spool_dir / (name + flight.SUFFIX), config.num_threads
+        )
+        self._recording = False
+        # Taken from the scheduler, and waits for the calls under way: nothing is beside its own.
+        self._next_alone: RequestRun | None = None
+        self._alone = False
         self._token: Token | None = None
         self._awaiting_token: list[RequestRun] = []
         self._due: queue.SimpleQueue[tuple[_Exchanged, str] | None] = queue.SimpleQueue()
         self._calling = 0
         self._unwritten = 0
-        self._held = 0
+        # All that are held, wherever they wait.
+        self._runs: set[RequestRun] = set()
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         for number in range(config.num_threads):
-            threading.Thread(target=self._work, name=f"call-{number}", daemon=True).start()
+            threading.Thread(
+                target=self._work, args=(number,), name=f"call-{number}", daemon=True
+            ).start()
 
     # ── the hooks ────────────────────────────────────────────────────────────────────────────
 
@@ -96,6 +119,17 @@ class Execute(Stage):
                 "check AZURE_ARM_ENDPOINT, AZURE_CLOUD, name resolution, proxy and firewall",
             ) from error
         self.spawn(self._expire())
+
+    async def on_peer(self, peer: str, generation: int) -> None:
+        """Tell ``fetch`` how things stand, before it hands out anything on this link."""
+        if peer == "fetch":
+            held = [
+                (run.lease.lease_id, run.lease.attempt, run.planned.index) for run in self._runs
+            ]
+            await self.send(peer, WorkerUp(held, self._flight.died_in))
+            if not self._recording:
+                self._recording = True
+                self._flight.open()
 
     async def on_message(self, peer: str, message: AnyLink) -> None:
         """Work comes in, and tokens."""
@@ -112,25 +146,27 @@ class Execute(Stage):
     async def drain(self, request: Drain) -> None:
         """Let go of what has not begun, finish the calls under way, write what is done."""
         self._draining = True
-        for run in (*self._scheduler.clear(), *self._awaiting_token):
-            self._held -= 1
-            run.close()
+        held_back = [run for run in (self._next_alone,) if run is not None]
+        for run in (*self._scheduler.clear(), *self._awaiting_token, *held_back):
+            self._let_go(run)
         self._awaiting_token = []
-        while self._held:
+        self._next_alone = None
+        while self._runs:
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; a call that is cut off now has killed nobody."""
+        self._flight.close()
         self._client.close()
 
     def idle(self) -> bool:
         """No request is held."""
-        return self._held == 0
+        return not self._runs
 
     def gauges(self) -> dict[str, float]:
         """Requests held, calls under way, scopes that wait."""
         return {
-            "requests_held": self._held,
+            "requests_held": len(self._runs),
             "calls_under_way": self._calling,
             "scopes_throttled": self._scheduler.throttled_scopes(time.monotonic()),
         }
@@ -142,8 +178,10 @@ class Execute(Stage):
             return
         now_s = time.monotonic()
         for planned in work.requests:
-            run = RequestRun(work.lease, planned, self._origin, self._limits, self._space)
-            self._held += 1
+            run = RequestRun(
+                work.lease, planned, self._origin, self._limits, self._space, work.alone
+            )
+            self._runs.add(run)
             self._scheduler.add(run, now_s)
         self._pump()
 
@@ -156,17 +194,33 @@ class Execute(Stage):
         token = self._token
         if token is None or token.expires_at_s - time.time() < TOKEN_MARGIN_S:
             return  # the next token pumps
-        while self._calling < self.config.num_threads and self._unwritten < MAX_UNWRITTEN:
-            run = self._scheduler.take(now_s)
-            if run is None:
-                break
+        while self._free() and (run := self._next_run(now_s)) is not None:
             self._calling += 1
+            self._alone = run.alone
             self._due.put((_Exchanged(run, run.scope(), token.serial), token.value))
         wake_s = self._scheduler.next_wake_s()
         # Whoever comes back, from a call or from writing, pumps too.
-        free = self._calling < self.config.num_threads and self._unwritten < MAX_UNWRITTEN
-        if wake_s is not None and free:
+        if wake_s is not None and self._free():
             self._timer = self._loop.call_later(max(0.001, wake_s - now_s), self._pump)
+
+    def _free(self) -> bool:
+        """Another call may be made now."""
+        return (
+            self._calling < self.config.num_threads
+            and self._unwritten < MAX_UNWRITTEN
+            and not (self._calling and (self._alone or self._next_alone is not None))
+        )
+
+    def _next_run(self, now_s: float) -> RequestRun | None:
+        """Whose call is next; one that must be alone waits for those under way."""
+        if (run := self._next_alone) is not None:
+            self._next_alone = None
+            return run
+        run = self._scheduler.take(now_s)
+        if run is not None and run.alone and self._calling:
+            self._next_alone = run
+            return None
+        return run
 
     def _exchanged(self, made: _Exchanged) -> None:
         """A thread came back."""
@@ -184,6 +238,8 @@ class Execute(Stage):
                 self._again(made, step, now_s)
             case FreshToken():
                 self._refused(run, made.serial)
+            case HeldBack():
+                self._hold_back(run, step, now_s)
             case Done():
                 self._finish(run, step)
             case error:
@@ -202,10 +258,25 @@ class Execute(Stage):
             wait_s = retry_after_s(made.answer.headers) or step.after_s
             self._scheduler.bucket(made.scope, now_s).block(now_s + wait_s)
         if self._draining and step.after_s > 0:
-            self._held -= 1
-            made.run.close()
+            self._let_go(made.run)
             return
         self._scheduler.add(made.run, now_s, step.after_s)
+
+    def _hold_back(self, run: RequestRun, step: HeldBack, now_s: float) -> None:
+        self.counters["requests_held_back"] += 1
+        if self._no_room.due(now_s):
+            log.bind(action="requests_held_back", folder=str(self._space.folder)).error(
+                "no room for the rows of long lists; these requests begin anew until there is: {}",
+                step.problem,
+            )
+        if self._draining:
+            self._let_go(run)
+            return
+        self._scheduler.add(run, now_s, step.after_s)
+
+    def _let_go(self, run: RequestRun) -> None:
+        self._runs.discard(run)
+        run.close()
 
     def _finish(self, run: RequestRun, done: Done) -> None:
         self._unwritten += 1
@@ -223,9 +294,8 @@ class Execute(Stage):
                 break
             except LinkClosed:
                 await self.peer_gone("batch", link)
-        run.close()
         self._unwritten -= 1
-        self._held -= 1
+        self._let_go(run)
         self._pump()
         await self.send(
             "fetch",
@@ -238,8 +308,7 @@ class Execute(Stage):
 
     def _refused(self, run: RequestRun, serial: int) -> None:
         if self._draining:
-            self._held -= 1
-            run.close()
+            self._let_go(run)
             return
         if self._token is not None and self._token.serial > serial:
             self._scheduler.add(run, time.monotonic())
@@ -280,10 +349,12 @@ class Execute(Stage):
 
     # ── in the threads ───────────────────────────────────────────────────────────────────────
 
-    def _work(self) -> None:
+    def _work(self, thread: int) -> None:
         while (due := self._due.get()) is not None:
             made, token = due
+            self._flight.began(thread, _entry_of(made.run))
             made.step = self._exchange(made, token)
+            self._flight.ended(thread)
             self._loop.call_soon_threadsafe(self._exchanged, made)
 
     def _exchange(self, made: _Exchanged, token: str) -> Step | BaseException:
@@ -299,6 +370,11 @@ class Execute(Stage):
             return run.answered(made.answer, time.monotonic(), _now_us())
         except Exception as error:  # noqa: BLE001  # told to the loop, which gives it an outcome
             return error
+
+
+def _entry_of(run: RequestRun) -> bytes:
+    lease = run.lease
+    return flight.entry(InCall(lease.queue, lease.queue_message_id, run.planned.index, run.alone))
 
 
 def _now_us() -> int:

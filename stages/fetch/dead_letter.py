@@ -17,8 +17,9 @@ import msgspec
 from azure.storage.queue import QueueClient
 
 from pipeline.errors import DependencyError, NotThere
-from stages.fetch.poison import Envelope
-from stages.fetch.queue_io import RECEIVE_MESSAGES, LeaseLost, translated
+from stages.fetch.poison import Envelope, Mark
+from stages.fetch.queue import LeaseLost, translated
+from stages.fetch.queue_io import RECEIVE_MESSAGES
 
 # How long a message is kept from others while it is looked at or settled.
 LEASE_S = 60
@@ -26,20 +27,6 @@ LEASE_S = 60
 MAX_LOOKED = 10_000
 # Calls under way at once.
 THREADS = 16
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """What a replay writes into the envelope before it puts the original back.
-
-    Attributes:
-        placeholder_id: message of the work queue that becomes the original.
-        pop_receipt: its receipt while it is still the placeholder; good for one change.
-        hidden_until: from when on others may receive it, by the service's clock.
-    """
-
-    placeholder_id: str
-    pop_receipt: str
-    hidden_until: datetime
 
 
 class MarkedEnvelope(Envelope, omit_defaults=True):

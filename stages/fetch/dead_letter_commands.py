@@ -24,8 +24,7 @@ from pipeline.logs import log
 from stages.fetch.dead_letter import LEASE_S, THREADS, DeadLetter, Look, delete
 from stages.fetch.dead_letter_replay import NotReplayable, replay
 from stages.fetch.dead_letter_view import count, line_of, looked, plain, row_of, show
-from stages.fetch.queue import POISON_SUFFIX, open_queue, poison_name
-from stages.fetch.queue_io import LeaseLost
+from stages.fetch.queue import POISON_SUFFIX, LeaseLost, open_queue, poison_name
 
 # Messages that `list` shows of one queue.
 MAX_LISTED = 1_000

@@ -30,35 +30,19 @@ What is left over, and said where it turns up:
 
 from __future__ import annotations
 
-import base64
 import zlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import Any
 
 import msgspec
-from azure.core.exceptions import HttpResponseError
 from azure.storage.queue import QueueClient
 
 from pipeline.errors import BadMessage
 from pipeline.message_format.envelopes import read
-from stages.fetch.dead_letter import (
-    LEASE_S,
-    DeadLetter,
-    Mark,
-    MarkedEnvelope,
-    delete,
-)
-from stages.fetch.poison import MAX_STORED_BYTES, original
-from stages.fetch.queue import NEVER_EXPIRES
-from stages.fetch.queue_io import LeaseLost, translated
+from stages.fetch import placeholders
+from stages.fetch.dead_letter import LEASE_S, DeadLetter, MarkedEnvelope, delete
+from stages.fetch.poison import Mark, fitted, original
+from stages.fetch.queue import LeaseLost, translated
 
-# How long a placeholder stays hidden, and so an interrupted replay can be finished for certain.
-# The service's limit is 7 days.
-HIDDEN_S = 6 * 24 * 3600
-# Taken off the end of the hiding: the service's dates have whole seconds.
-MARGIN = timedelta(minutes=1)
 PLACEHOLDER = (
     "azure-collector dead-letter replay was interrupted before it used this placeholder. "
     "No message is lost: the original is still in the poison queue. It may be purged."
@@ -97,7 +81,7 @@ def replay(poison: QueueClient, work: QueueClient, letter: DeadLetter) -> PutBac
     text = original_for(letter, work.queue_name)
     mark, pop_receipt, again = _mark_of(letter), letter.pop_receipt, False
     if mark is not None:
-        was_there = put_back(work, mark, text)
+        was_there = placeholders.use_placeholder(work, mark, text)
         if was_there is not None:
             _delete(poison, letter.id, pop_receipt)
             return PutBack(before=was_there)
@@ -111,7 +95,7 @@ def replay(poison: QueueClient, work: QueueClient, letter: DeadLetter) -> PutBac
         again = True
     mark, pop_receipt = begin(poison, work, letter)
     # A refusal means it is done: an answer was lost, or someone who found the mark was quicker.
-    put_back(work, mark, text)
+    placeholders.use_placeholder(work, mark, text)
     _delete(poison, letter.id, pop_receipt)
     return PutBack(again=again)
 
@@ -162,12 +146,7 @@ def begin(poison: QueueClient, work: QueueClient, letter: DeadLetter) -> tuple[M
 
 def send_placeholder(work: QueueClient) -> Mark:
     """Step 1."""
-    with translated(work):
-        sent = work.send_message(
-            PLACEHOLDER, visibility_timeout=HIDDEN_S, time_to_live=NEVER_EXPIRES
-        )
-    hidden_until = sent.next_visible_on or datetime.now(UTC) + timedelta(seconds=HIDDEN_S)
-    return Mark(str(sent.id), str(sent.pop_receipt), hidden_until)
+    return placeholders.send_placeholder(work, PLACEHOLDER)
 
 
 def write_mark(poison: QueueClient, letter: DeadLetter, mark: Mark) -> str:
@@ -188,43 +167,16 @@ def write_mark(poison: QueueClient, letter: DeadLetter, mark: Mark) -> str:
     return str(updated.pop_receipt)
 
 
-def put_back(work: QueueClient, mark: Mark, text: str) -> bool | None:
-    """Step 3: the placeholder becomes the original, if it has not yet.
-
-    Returns:
-        False if it has now, True if it had before, None if that cannot be told.
-    """
-    try:
-        with translated(work):
-            work.update_message(
-                mark.placeholder_id, mark.pop_receipt, content=text, visibility_timeout=0
-            )
-    except LeaseLost as error:
-        answered_at = _answered_at(error.__cause__)
-        hidden = answered_at is not None and answered_at < mark.hidden_until - MARGIN
-        # While it was hidden, nobody but a replay could change it.
-        return True if hidden else None
-    return False
-
-
 def marked_text(envelope: MarkedEnvelope, mark: Mark) -> str:
     """The envelope with the mark, at most 64 KiB; the original in it stays whole.
 
     Raises:
         NotReplayable: it does not fit.
     """
-    marked = msgspec.structs.replace(envelope, replay=mark)
-    stored = msgspec.json.encode(marked)
-    if len(stored) > MAX_STORED_BYTES and marked.text is not None:
-        packed = zlib.compress(marked.text.encode("utf-8", "surrogatepass"), 9)
-        marked.text, marked.text_zlib_b85 = None, base64.b85encode(packed).decode("ascii")
-        stored = msgspec.json.encode(marked)
-    if len(stored) > MAX_STORED_BYTES:
-        marked.detail = ""
-        stored = msgspec.json.encode(marked)
-    if len(stored) > MAX_STORED_BYTES:
+    stored = fitted(msgspec.structs.replace(envelope, replay=mark))
+    if stored is None:
         raise NotReplayable("the envelope has no room for the mark of a replay")
-    return stored.decode()
+    return stored
 
 
 def _mark_of(letter: DeadLetter) -> Mark | None:
@@ -237,13 +189,3 @@ def _delete(poison: QueueClient, message_id: str, pop_receipt: str) -> None:
         delete(poison, message_id, pop_receipt)
     except LeaseLost:
         return
-
-
-def _answered_at(error: BaseException | None) -> datetime | None:
-    """When the service refused, by its own clock."""
-    response: Any = error.response if isinstance(error, HttpResponseError) else None
-    try:
-        date = parsedate_to_datetime(response.headers["Date"])
-    except (AttributeError, KeyError, ValueError, TypeError):
-        return None
-    return date.replace(tzinfo=UTC)

@@ -79,7 +79,6 @@ class Lease:
     expires_at_s: float
     pop_receipt: str
     open_requests: int
-    attempts: int = 0
     renewing: bool = False
 
     def current_ref(self, attempt: int) -> LeaseRef:
@@ -117,13 +116,15 @@ class LeaseBook:
 
     Args:
         visibility_timeout_s: length of a lease; it is renewed at half of it.
-        first_id: lease ids count up from here; no other ``fetch`` of this collector uses them.
+        first_id: lease ids and attempts count up from here; no other ``fetch`` of this collector
+            uses them.
     """
 
     def __init__(self, visibility_timeout_s: float, first_id: int) -> None:
         self._timeout_s = visibility_timeout_s
         self.first_id = first_id
         self._next_id = first_id
+        self._attempts = first_id
         self._leases: dict[int, Lease] = {}
         self.working = 0
         self.text_bytes = 0
@@ -137,6 +138,10 @@ class LeaseBook:
     def get(self, lease_id: int) -> Lease | None:
         """The lease with this id, or None when it is done, lost or another process's."""
         return self._leases.get(lease_id)
+
+    def is_foreign(self, lease_id: int) -> bool:
+        """An earlier ``fetch`` had this lease, and this one has not gone on with it."""
+        return lease_id < self.first_id and lease_id not in self._leases
 
     def new_id(self) -> int:
         """An id for the next lease."""
@@ -166,8 +171,8 @@ class LeaseBook:
             lease: the message.
             worker_of: execute process by request index; only these are handed out.
         """
-        lease.attempts += 1
-        attempt = lease.attempts
+        self._attempts += 1
+        attempt = self._attempts
         by_worker: dict[str, list[PlannedRequest]] = {}
         for index, worker in worker_of.items():
             state = lease.requests[index]
@@ -204,6 +209,29 @@ class LeaseBook:
             state.stand = Stand.BATCHED
         state.batch_generation = batch_generation
         return True
+
+    def resumed(self, lease_id: int, attempt: int, index: int, worker: str) -> None:
+        """A worker holds this request, which an earlier ``fetch`` handed out."""
+        if (state := self._untouched(lease_id, index)) is not None:
+            state.worker, state.attempt = worker, attempt
+
+    def unsealed(self, parts: Iterable[Part], batch_generation: int) -> None:
+        """The open batch holds these requests, which an earlier ``fetch`` handed out."""
+        for part in parts:
+            if (state := self._untouched(part.lease.lease_id, part.index)) is not None:
+                self._settle(state, Stand.BATCHED)
+                state.attempt, state.batch_generation = part.lease.attempt, batch_generation
+
+    def untouched(self, lease: Lease) -> list[int]:
+        """Requests of which nothing is known to be under way."""
+        return [i for i in lease.requests if self._untouched(lease.ref.lease_id, i) is not None]
+
+    def _untouched(self, lease_id: int, index: int) -> RequestState | None:
+        lease = self._leases.get(lease_id)
+        state = lease.requests.get(index) if lease is not None else None
+        if state is None or state.stand is not Stand.WORKING or state.attempt != NO_ATTEMPT:
+            return None
+        return state
 
     def sealed(self, batch_id: str, parts: Iterable[Part]) -> None:
         """A batch with these parts stands in the spool."""

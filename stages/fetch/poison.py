@@ -1,6 +1,9 @@
 """The envelope in which a message stands in the poison queue, with the reason it is there.
 
 Pure. It fits the queue's 64 KiB whatever the original was: a large original is kept compressed.
+
+While a message is moved there, the envelope stands in the message's own queue too, with the mark of
+the move (:class:`Moving`); so whoever receives it after an interruption goes on with the same move.
 """
 
 from __future__ import annotations
@@ -19,6 +22,20 @@ MAX_STORED_BYTES = 64 * 1024
 MAX_DETAIL_BYTES = 2_000
 # Of the original, where not all of it fits.
 MAX_CUT_BYTES = 48 * 1024
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A placeholder, as it is written down before it is used; see :mod:`stages.fetch.placeholders`.
+
+    Attributes:
+        placeholder_id: message that becomes what it stands for.
+        pop_receipt: its receipt while it is still the placeholder; good for one change.
+        hidden_until: from when on others may receive it, by the service's clock.
+    """
+
+    placeholder_id: str
+    pop_receipt: str
+    hidden_until: datetime
 
 
 class Envelope(msgspec.Struct, omit_defaults=True):
@@ -52,6 +69,16 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     text_sha256: str | None = None
 
 
+class Moving(Envelope, omit_defaults=True, kw_only=True):
+    """A message on its way to the poison queue, as it stands in its own.
+
+    Attributes:
+        moving_to: placeholder in the poison queue that becomes the envelope.
+    """
+
+    moving_to: Mark
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -79,18 +106,57 @@ def envelope(
         poisoned_at=(now or datetime.now(UTC)).isoformat(),
         text=text,
     )
+    stored = fitted(sealed)
+    if stored is None:
+        sealed.text_zlib_b85 = None
+        sealed.text_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        sealed.text = _cut(text, MAX_CUT_BYTES)
+        stored = _encode(sealed).decode()
+    return stored
+
+
+def fitted(sealed: Envelope) -> str | None:
+    """An envelope in at most :data:`MAX_STORED_BYTES`, its original whole; None if it is too large.
+
+    Args:
+        sealed: its text is packed and its detail left out where it would not fit.
+    """
     stored = _encode(sealed)
-    if len(stored) > MAX_STORED_BYTES:
-        original = text.encode("utf-8", "surrogatepass")
-        sealed.text = None
-        sealed.text_zlib_b85 = base64.b85encode(zlib.compress(original, 9)).decode("ascii")
+    if len(stored) > MAX_STORED_BYTES and sealed.text is not None:
+        packed = zlib.compress(sealed.text.encode("utf-8", "surrogatepass"), 9)
+        sealed.text, sealed.text_zlib_b85 = None, base64.b85encode(packed).decode("ascii")
         stored = _encode(sealed)
-        if len(stored) > MAX_STORED_BYTES:
-            sealed.text_zlib_b85 = None
-            sealed.text_sha256 = hashlib.sha256(original).hexdigest()
-            sealed.text = _cut(text, MAX_CUT_BYTES)
-            stored = _encode(sealed)
-    return stored.decode()
+    if len(stored) > MAX_STORED_BYTES:
+        sealed.detail = ""
+        stored = _encode(sealed)
+    return stored.decode() if len(stored) <= MAX_STORED_BYTES else None
+
+
+def moving(stored: str, mark: Mark) -> str | None:
+    """What is written into a message before its envelope is; None if there is no room for it.
+
+    Args:
+        stored: the envelope, as :func:`envelope` made it.
+        mark: of the placeholder that becomes the envelope.
+    """
+    opened = msgspec.json.decode(stored, type=Envelope)
+    return fitted(Moving(**msgspec.structs.asdict(opened), moving_to=mark))
+
+
+def moving_since(text: str, queue_message_id: str) -> tuple[Envelope, Mark] | None:
+    """The envelope and the mark of a move that was begun; None if this is no text of one.
+
+    Args:
+        text: as received.
+        queue_message_id: the queue's id of the message that holds it. A text that was copied, or
+            made by a producer, names another one: it is no move, but a message that breaks a rule.
+    """
+    try:
+        found = msgspec.structs.asdict(msgspec.json.decode(text, type=Moving))
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+    mark: Mark = found.pop("moving_to")
+    return (Envelope(**found), mark) if found["queue_message_id"] == queue_message_id else None
 
 
 def _cut(text: str, most_bytes: int) -> str:

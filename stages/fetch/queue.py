@@ -5,6 +5,9 @@ Messages are read as stored: with a base64 policy one bad message would raise fo
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import requests
@@ -17,9 +20,11 @@ from azure.core.exceptions import (
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.queue import LinearRetry, QueueClient
 from requests.adapters import HTTPAdapter
+from urllib3 import ProxyManager
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DependencyError, NotThere, Unauthorised, Unreachable
+from pipeline.https import SOCKET_OPTIONS
 from pipeline.identity import credential
 from pipeline.logs import masked
 from pipeline.network_errors import causes, network_fault
@@ -42,6 +47,11 @@ CONNECTIONS = 32
 NEVER_EXPIRES = -1
 # Of what an error says, unknown to us.
 PROBLEM_CHARS = 300
+# Someone else has the message, or it is gone.
+RECEIPT_CODES = ("PopReceiptMismatch", "MessageNotFound")
+
+# Its warnings say again what its exceptions say.
+logging.getLogger("azure.core").setLevel(logging.ERROR)
 
 _CHECK_ADDRESS = "the address is in AZURE_QUEUE_CONNECTION_STRING or AZURE_QUEUE_ACCOUNT_URL"
 _ROLES = (
@@ -107,6 +117,34 @@ def open_queue(config: Config, name: str) -> QueueClient:
         ) from error
 
 
+class LeaseLost(Exception):
+    """The pop receipt is no longer the message's, or the message is gone.
+
+    Args:
+        code: one of :data:`RECEIPT_CODES`.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.gone = code == "MessageNotFound"
+
+
+@contextmanager
+def translated(client: QueueClient) -> Iterator[None]:
+    """Raise the SDK's errors as ours.
+
+    Raises:
+        LeaseLost: the pop receipt is no longer the message's, or the message is gone.
+        DependencyError: the queue did not do what was asked.
+    """
+    try:
+        yield
+    except AzureError as error:
+        if isinstance(error, HttpResponseError) and (code := _code(error)) in RECEIPT_CODES:
+            raise LeaseLost(code) from error
+        raise queue_error(error, str(client.queue_name)) from error
+
+
 def queue_error(error: Exception, queue: str) -> DependencyError:
     """What an error of the SDK means, in our own tree.
 
@@ -118,14 +156,28 @@ def queue_error(error: Exception, queue: str) -> DependencyError:
         return error
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return _refusal(error, queue)
-    if isinstance(error, ServiceRequestError | ServiceResponseError):
+    # An answer that broke off is a response error without a status, to the SDK.
+    if isinstance(error, ServiceRequestError | ServiceResponseError | HttpResponseError):
         return _no_answer(error, queue)
     return DependencyError(WHAT, f"{queue}: {_first_line(error)}")
 
 
+class _Adapter(HTTPAdapter):
+    """Finds idle connections dead before they are used."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, socket_options=SOCKET_OPTIONS, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:
+        manager: ProxyManager = super().proxy_manager_for(
+            proxy, socket_options=SOCKET_OPTIONS, **options
+        )
+        return manager
+
+
 def _transport() -> RequestsTransport:
     session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS)
+    adapter = _Adapter(pool_connections=1, pool_maxsize=CONNECTIONS)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return RequestsTransport(

@@ -7,31 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from azure.core.exceptions import (
-    AzureError,
-    HttpResponseError,
-    ResourceExistsError,
-)
+from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient
 
 from pipeline.config import Config
-from stages.fetch.queue import NEVER_EXPIRES, open_queue, poison_name, queue_error
+from stages.fetch.placeholders import send_placeholder, use_placeholder
+from stages.fetch.poison import Mark
+from stages.fetch.queue import READ_TIMEOUT_S, LeaseLost, open_queue, poison_name, translated
 
+# What stands in the poison queue until it becomes an envelope.
+PLACEHOLDER = (
+    "azure-collector was interrupted before it used this placeholder. No message is lost: the one "
+    "it was for stands in this queue by another id. It may be purged."
+)
 # Azure Queue Storage gives at most so many a call.
 RECEIVE_MESSAGES = 32
 # Threads for receives and deletes; renewals have their own, so that nothing delays them.
 WORK_THREADS = 12
 RENEWAL_THREADS = 4
-
-# Someone else has the message, or it is gone.
-LEASE_LOST_CODES = ("PopReceiptMismatch", "MessageNotFound")
+# A renewal is not waited for longer than this part of a lease, so that one connection on which
+# nothing comes back does not cost a short lease: at half-life there is time for two more tries.
+RENEWAL_SILENCE = 1 / 6
 
 T = TypeVar("T")
 
@@ -47,10 +49,6 @@ class Received:
     inserted_at: datetime
 
 
-class LeaseLost(Exception):
-    """The pop receipt is no longer the message's, or the message is gone."""
-
-
 class QueueIo:
     """Receives, renews, deletes, releases and poisons messages.
 
@@ -60,6 +58,7 @@ class QueueIo:
 
     def __init__(self, config: Config) -> None:
         self._visibility_s = int(config.visibility_timeout)
+        self._renewal_silence_s = min(READ_TIMEOUT_S, self._visibility_s * RENEWAL_SILENCE)
         self._names = config.azure_queue_name
         self._clients = {name: open_queue(config, name) for name in self._names}
         self._poison = {name: open_queue(config, poison_name(name)) for name in self._names}
@@ -101,7 +100,12 @@ class QueueIo:
         """
         asked_s = time.monotonic()
         receipt = await self._update(
-            self._renewals, queue, message_id, pop_receipt, self._visibility_s
+            self._renewals,
+            queue,
+            message_id,
+            pop_receipt,
+            self._visibility_s,
+            read_timeout=self._renewal_silence_s,
         )
         return receipt, asked_s
 
@@ -110,20 +114,63 @@ class QueueIo:
         await self._update(self._work, queue, message_id, pop_receipt, after_s)
 
     async def delete(self, queue: str, message_id: str, pop_receipt: str) -> None:
-        """Delete a message for good. Raises as :meth:`renew`."""
-        client = self._clients[queue]
-        await self._run(self._work, client, lambda c: c.delete_message(message_id, pop_receipt))
-
-    async def poison(self, queue: str, envelope: str) -> None:
-        """Write an envelope to the poison queue.
+        """Delete a message for good. One that is gone is deleted: an answer may have been lost.
 
         Raises:
-            DependencyError: it is not there.
+            LeaseLost: someone else has the message.
+            DependencyError: the queue did not answer.
         """
-        await self._run(
-            self._work,
-            self._poison[queue],
-            lambda c: c.send_message(envelope, time_to_live=NEVER_EXPIRES),
+
+        def delete(client: QueueClient) -> None:
+            try:
+                with translated(client):
+                    client.delete_message(message_id, pop_receipt)
+            except LeaseLost as lost:
+                if not lost.gone:
+                    raise
+
+        await self._run(self._work, self._clients[queue], delete)
+
+    async def reserve_poison(self, queue: str) -> Mark:
+        """Make a place in the poison queue, hidden for days.
+
+        Raises:
+            DependencyError: it may be there or not, and nobody will know of it.
+        """
+        return await self._run(
+            self._work, self._poison[queue], lambda c: send_placeholder(c, PLACEHOLDER)
+        )
+
+    async def rewrite(self, queue: str, message_id: str, pop_receipt: str, text: str) -> str:
+        """Change a leased message's text; its lease lasts from now on again.
+
+        Returns:
+            The new pop receipt.
+
+        Raises:
+            LeaseLost: someone else has the message, or the answer to this was lost.
+            DependencyError: the queue did not answer.
+        """
+
+        def update(client: QueueClient) -> str:
+            updated = client.update_message(
+                message_id, pop_receipt, content=text, visibility_timeout=self._visibility_s
+            )
+            return str(updated.pop_receipt)
+
+        return await self._run(self._work, self._clients[queue], update)
+
+    async def poison(self, queue: str, mark: Mark, envelope: str) -> bool | None:
+        """Let an envelope stand in its place in the poison queue.
+
+        Returns:
+            False if it stands there now, True if it did before, None if that cannot be told.
+
+        Raises:
+            DependencyError: the queue did not answer; it may be done again.
+        """
+        return await self._run(
+            self._work, self._poison[queue], lambda c: use_placeholder(c, mark, envelope)
         )
 
     def close(self) -> None:
@@ -150,11 +197,19 @@ class QueueIo:
         ]
 
     async def _update(
-        self, pool: ThreadPoolExecutor, queue: str, message_id: str, pop_receipt: str, after_s: int
+        self,
+        pool: ThreadPoolExecutor,
+        queue: str,
+        message_id: str,
+        pop_receipt: str,
+        after_s: int,
+        **options: float,
     ) -> str:
         def update(client: QueueClient) -> str:
             # Without visibility_timeout the message would be visible at once.
-            updated = client.update_message(message_id, pop_receipt, visibility_timeout=after_s)
+            updated = client.update_message(
+                message_id, pop_receipt, visibility_timeout=after_s, **options
+            )
             return str(updated.pop_receipt)
 
         return await self._run(pool, self._clients[queue], update)
@@ -166,25 +221,6 @@ class QueueIo:
         what: Callable[[QueueClient], T],
     ) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, _translated, client, what)
-
-
-@contextmanager
-def translated(client: QueueClient) -> Iterator[None]:
-    """Raise the SDK's errors as ours.
-
-    Raises:
-        LeaseLost: the pop receipt is no longer the message's, or the message is gone.
-        DependencyError: the queue did not do what was asked.
-    """
-    try:
-        yield
-    except HttpResponseError as error:
-        for code in LEASE_LOST_CODES:
-            if getattr(error, "error_code", None) == code:
-                raise LeaseLost(code) from error
-        raise queue_error(error, client.queue_name) from error
-    except AzureError as error:
-        raise queue_error(error, client.queue_name) from error
 
 
 def _translated(client: QueueClient, call: Callable[[QueueClient], T]) -> T:

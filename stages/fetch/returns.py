@@ -1,7 +1,7 @@
 """What goes back to the queue: deletes, renewals, releases, poison. Each promise of a lease.
 
 Deleting comes last in a message's life, and poisoning writes before it deletes; whatever dies in
-between, the message comes again and is found loaded, or found poisoned twice, never lost.
+between, the message comes again and is found loaded, or found on its way to the poison queue.
 """
 
 from __future__ import annotations
@@ -9,21 +9,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from datetime import UTC, datetime
 
 from pipeline.errors import BadMessage, DependencyError
 from pipeline.logs import log
 from pipeline.messages import LeaseRef
+from stages.fetch.journal import Gone, LeaseJournal, Renewed, wall_s
 from stages.fetch.leases import LEASE_MAX_AGE_S, Lease, LeaseBook
-from stages.fetch.poison import envelope
-from stages.fetch.queue_io import LeaseLost, QueueIo, Received
+from stages.fetch.poison import Mark, envelope, fitted, moving, moving_since
+from stages.fetch.queue import LeaseLost
+from stages.fetch.queue_io import QueueIo, Received
 
 # A delete that failed is tried again after this, doubling, for as long as the lease lasts.
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 30.0
+# A message that failed comes back after this, doubling each time.
+FAILED_FIRST_S = 1
+FAILED_MAX_S = 600
 # How often the book is looked through for renewals, at most.
 RENEWAL_TICK_S = 1.0
 # How often what waits for a renewal looks whether it is over.
 RENEWAL_POLL_S = 0.01
+
+
+def retry_delay_s(failures: int) -> int:
+    """How long a message that failed stays away, in seconds: longer each time."""
+    return min(FAILED_MAX_S, FAILED_FIRST_S << min(failures - 1, 16))
 
 
 class Returns:
@@ -32,6 +43,7 @@ class Returns:
     Args:
         io: the queue's operations.
         book: the leases of this process.
+        journal: where they are written down.
         counters: ``messages_done``, ``messages_poisoned``, ``messages_released``, ``leases_lost``.
         visibility_timeout_s: length of a lease.
 
@@ -40,11 +52,17 @@ class Returns:
     """
 
     def __init__(
-        self, io: QueueIo, book: LeaseBook, counters: Counter[str], visibility_timeout_s: float
+        self,
+        io: QueueIo,
+        book: LeaseBook,
+        journal: LeaseJournal,
+        counters: Counter[str],
+        visibility_timeout_s: float,
     ) -> None:
         self.under_way = 0
         self._io = io
         self._book = book
+        self._journal = journal
         self._counters = counters
         self._tick_s = min(RENEWAL_TICK_S, visibility_timeout_s / 10)
 
@@ -58,6 +76,7 @@ class Returns:
         self.under_way += 1
         try:
             await self._delete(ref, lease)
+            self._journal.append(Gone(ref.lease_id))
             self._counters["messages_done"] += 1
         except LeaseLost:
             self._counters["leases_lost"] += 1
@@ -97,31 +116,69 @@ class Returns:
             error: why.
         """
         self.under_way += 1
+        begun = moving_since(message.text, message.id)
+        if begun is not None:
+            message_id, error = begun[0].message_id, BadMessage(begun[0].reason, begun[0].detail)
         known_as = message_id or message.id
         try:
-            text = envelope(
-                reason=error.reason,
-                detail=error.detail,
-                queue=queue,
-                queue_message_id=message.id,
-                message_id=message_id,
-                dequeue_count=message.dequeue_count,
-                inserted_at=message.inserted_at,
-                text=message.text,
-            )
-            await self._io.poison(queue, text)
+            if begun is None:
+                stored = envelope(
+                    reason=error.reason,
+                    detail=error.detail,
+                    queue=queue,
+                    queue_message_id=message.id,
+                    message_id=message_id,
+                    dequeue_count=message.dequeue_count,
+                    inserted_at=message.inserted_at,
+                    text=message.text,
+                )
+                receipt = await self._place(queue, message, stored, None)
+            else:
+                stored = fitted(begun[0]) or ""
+                receipt = await self._place(queue, message, stored, begun[1])
+            await self._io.delete(queue, message.id, receipt)
             self._counters["messages_poisoned"] += 1
             log.bind(action="poisoned", message_id=known_as, reason=error.reason).warning(
                 "a message went to the poison queue: {}", error
             )
-            await self._io.delete(queue, message.id, message.pop_receipt)
-        except (DependencyError, LeaseLost) as failed:
+        except LeaseLost as lost:
+            self._counters["leases_lost"] += 1
+            log.bind(action="lease_lost", message_id=known_as).info(
+                "lease lost ({}) on the way to the poison queue; whoever has it goes on", lost
+            )
+        except DependencyError as failed:
             # It stays in its queue and is looked at again when its lease runs out.
             log.bind(action="poison_failed", message_id=known_as).warning(
                 "could not finish moving a message to the poison queue: {}", failed
             )
         finally:
             self.under_way -= 1
+
+    async def _place(self, queue: str, message: Received, stored: str, mark: Mark | None) -> str:
+        """Put an envelope into the poison queue once, wherever an earlier try was interrupted.
+
+        An answer may be lost at each step, and this process may die. So a place in the poison queue
+        is made first, hidden; then the message says which place is its own; then the envelope is
+        put there, which the queue takes once, however often it is tried.
+
+        Args:
+            queue: where the message is.
+            message: as received.
+            stored: its envelope.
+            mark: of an earlier try.
+
+        Returns:
+            The message's pop receipt now.
+        """
+        if mark is not None and await self._io.poison(queue, mark, stored) is not None:
+            return message.pop_receipt
+        mark = await self._io.reserve_poison(queue)
+        receipt = message.pop_receipt
+        # Without room for the mark, an interruption from here on leads to a second envelope.
+        if (marked := moving(stored, mark)) is not None:
+            receipt = await self._io.rewrite(queue, message.id, receipt, marked)
+        await self._io.poison(queue, mark, stored)
+        return receipt
 
     async def renew_for_ever(self) -> None:
         """Renew each lease at half of its life; a renewal that hangs delays no other."""
@@ -146,6 +203,7 @@ class Returns:
             # On the lease itself too: it may have left the book, and wait for its delete.
             lease.pop_receipt = pop_receipt
             self._book.renewed(ref.lease_id, pop_receipt, asked_s)
+            self._journal.append(Renewed(ref.lease_id, pop_receipt, wall_s(lease.expires_at_s)))
         except LeaseLost as error:
             self._lost(lease, str(error))
         except DependencyError as error:
@@ -163,18 +221,49 @@ class Returns:
 
     def _lost(self, lease: Lease, why: str) -> None:
         if self._book.drop(lease.ref.lease_id) is not None:
+            self._journal.append(Gone(lease.ref.lease_id))
             self._counters["leases_lost"] += 1
             log.bind(action="lease_lost", message_id=lease.ref.message_id).info(
                 "lease lost ({}); its rows merge", why
             )
 
-    async def release(self, lease: Lease) -> None:
-        """Give an unfinished message back, visible at once."""
+    async def later(self, lease: Lease, failures: int, error: BadMessage) -> None:
+        """A message failed: it comes back later, and later each time.
+
+        Args:
+            lease: its lease.
+            failures: how often it has failed.
+            error: why.
+        """
+        after_s = retry_delay_s(failures)
+        log.bind(action="message_failed", message_id=lease.ref.message_id, failures=failures).error(
+            "a message failed and is tried again in {} s: {}", after_s, error
+        )
+        await self.release(lease, after_s)
+
+    async def give_up(self, lease: Lease, error: BadMessage) -> None:
+        """A message that is leased, and was good, has failed too often: it is poison."""
         ref = lease.ref
         self._book.drop(ref.lease_id)
         await self._after_renewal(lease)
+        message = Received(
+            id=ref.queue_message_id,
+            pop_receipt=lease.pop_receipt,
+            text=lease.text,
+            dequeue_count=ref.dequeue_count,
+            inserted_at=datetime.fromtimestamp(ref.enqueued_at_us / 1e6, UTC),
+        )
+        await self.poison(ref.queue, message, ref.message_id, error)
+        self._journal.append(Gone(ref.lease_id))
+
+    async def release(self, lease: Lease, after_s: int = 0) -> None:
+        """Give an unfinished message back, visible after so many seconds."""
+        ref = lease.ref
+        self._book.drop(ref.lease_id)
+        await self._after_renewal(lease)
+        self._journal.append(Gone(ref.lease_id))
         try:
-            await self._io.release(ref.queue, ref.queue_message_id, lease.pop_receipt, 0)
+            await self._io.release(ref.queue, ref.queue_message_id, lease.pop_receipt, after_s)
             self._counters["messages_released"] += 1
         except (DependencyError, LeaseLost) as error:
             log.bind(action="release_failed", message_id=ref.message_id).debug(

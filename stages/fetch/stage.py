@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 
 from pipeline.config import Config
 from pipeline.entry_points import kind_of, processes
@@ -19,8 +18,10 @@ from pipeline.messages import (
     Begin,
     Damaged,
     Drain,
+    Excused,
     Executed,
     Flush,
+    InCall,
     LeaseRef,
     NoToken,
     Receipt,
@@ -28,15 +29,20 @@ from pipeline.messages import (
     SpoolFound,
     Token,
     TokenRefused,
-    Work,
+    Unsealed,
+    WorkerUp,
 )
 from pipeline.stage import Stage
+from stages.fetch.disk_room import DiskRoom
+from stages.fetch.handout import HandOut
+from stages.fetch.journal import LeaseJournal, held
 from stages.fetch.leases import RENEWAL_AT, Lease, LeaseBook
 from stages.fetch.orphans import Orphans
 from stages.fetch.queue_io import QueueIo, Received
+from stages.fetch.resume import Resume
 from stages.fetch.returns import Returns
-from stages.fetch.routing import Router
 from stages.fetch.spool_size import SpoolSize
+from stages.fetch.suspects import POISON_AT, Suspects
 from stages.fetch.tokens import TokenKeeper
 
 # Receives under way at once; one page of 32 takes longer than its requests.
@@ -68,14 +74,28 @@ class Fetch(Stage):
         workers = [n for n in processes(config.num_processes) if kind_of(n) == "execute"]
         # Starts above every id an earlier process can have given: it had a microsecond each.
         self._book = LeaseBook(config.visibility_timeout, time.time_ns() // 1000)
-        self._router = Router(workers)
+        self._suspects = Suspects(config.max_dequeue_count)
+        self._hand_out = HandOut(
+            workers,
+            config.max_in_flight,
+            self._suspects,
+            self._book,
+            self.links,
+            self.spawn,
+            self.counters,
+        )
         self._orphans = Orphans()
         self._io = QueueIo(config)
-        self._returns = Returns(self._io, self._book, self.counters, config.visibility_timeout)
+        self._journal = LeaseJournal(config.spool_dir, lambda: map(held, self._book))
+        self._returns = Returns(
+            self._io, self._book, self._journal, self.counters, config.visibility_timeout
+        )
+        self._resume = Resume(
+            self._journal, self._book, self._hand_out, [*workers, "batch", "load"]
+        )
         self._tokens = TokenKeeper(config, self._publish_token)
-        # Requests leased and not handed out yet, in order of arrival: lease id, request indices.
-        self._backlog: deque[tuple[int, list[int]]] = deque()
         self._spool = SpoolSize()
+        self._disk = DiskRoom(config.spool_dir, config.batch_bytes)
         self._max_leases = max(
             MIN_LEASES, int(RENEWALS_PER_S * config.visibility_timeout * RENEWAL_AT)
         )
@@ -84,12 +104,13 @@ class Fetch(Stage):
         self._receiving = False
         self._draining = False
         self._until_empty = False
-        self._pump_wanted = asyncio.Event()
 
     # ── the hooks ────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
-        """Reach the queue and get the first token."""
+        """Take up what the process before had leased; reach the queue, get the first token."""
+        # Before anything is awaited: words on these messages come with the first links.
+        self._resume.read(allow_writes=self.config.allow_writes)
         await asyncio.gather(self._io.check(), self._tokens.first())
 
     async def on_begin(self, begin: Begin) -> None:
@@ -100,7 +121,9 @@ class Fetch(Stage):
             await self._publish_token(self._tokens.current)
         self.spawn(self._tokens.keep())
         self.spawn(self._returns.renew_for_ever())
-        self.spawn(self._pump())
+        self.spawn(self._disk.watch())
+        self.spawn(self._hand_out.run())
+        self.spawn(self._resume.run())
         if self._until_empty:
             self.spawn(self._flush_at_end())
         for _ in range(RECEIVERS):
@@ -110,19 +133,20 @@ class Fetch(Stage):
         """A stage is new: hand out again what the last one took with it."""
         kind = kind_of(peer)
         if kind == "execute":
-            # At once, before the pump can hand the new process anything.
-            self._router.reset(peer)
-            self._redo(self._book.held_by(peer), f"{peer} was restarted")
+            # At once, before the new process can be handed anything.
+            self._hand_out.worker_gone(peer)
             if self._tokens.current is not None:
                 await self.send(peer, self._tokens.current)
         elif kind == "batch":
-            self._redo(self._book.unsealed_before(generation), "batch was restarted")
+            self._hand_out.again(self._book.unsealed_before(generation), "batch was restarted")
 
     async def on_message(self, peer: str, message: AnyLink) -> None:
         """Keep the books."""
         match message:
             case Executed():
                 self._executed(peer, message)
+            case WorkerUp():
+                self._worker_up(peer, message)
             case Sealed():
                 self._spool.sealed({message.batch_id: message.size_bytes})
                 self._book.sealed(message.batch_id, message.parts)
@@ -130,9 +154,14 @@ class Fetch(Stage):
                 self._receipt(message)
             case Damaged():
                 self._spool.loaded(message.batch_id)
-                self._redo(self._book.damaged(message.batch_id), "a batch was damaged")
+                damaged = self._book.damaged(message.batch_id)
+                self._hand_out.again(damaged, "a batch was damaged")
+            case Unsealed():
+                self._book.unsealed(message.parts, self.generations[peer])
+                self._resume.heard(peer)
             case SpoolFound():
                 self._spool.sealed(message.batches)
+                self._resume.heard(peer)
             case TokenRefused():
                 self._tokens.refused(message.serial)
 
@@ -140,6 +169,7 @@ class Fetch(Stage):
         """Stop receiving; at the end delete what is done and release what is not."""
         self._receiving = False
         self._draining = True
+        self._hand_out.stop()
         while self._receives_under_way:
             await asyncio.sleep(ROOM_PAUSE_S)
         if not request.last:
@@ -149,7 +179,9 @@ class Fetch(Stage):
             await asyncio.sleep(ROOM_PAUSE_S)
 
     async def close(self) -> None:
-        """Let go of the queue's connections."""
+        """Let go of the queue's connections; what is leased still is for the next to go on with."""
+        if not len(self._book):
+            self._journal.close()
         self._io.close()
 
     def idle(self) -> bool:
@@ -163,12 +195,14 @@ class Fetch(Stage):
         )
 
     def gauges(self) -> dict[str, float]:
-        """Leases, requests handed out, bytes in the spool."""
+        """Leases, requests handed out, bytes in the spool, room on its disk."""
         return {
             "leases": len(self._book),
-            "in_flight": self._router.outstanding,
-            "backlog": sum(len(indices) for _, indices in self._backlog),
+            "in_flight": self._hand_out.outstanding,
+            "backlog": self._hand_out.backlog,
             "spool_bytes": self._spool.size_bytes,
+            "disk_free_bytes": self._disk.free_bytes,
+            "disk_full": float(not self._disk.has_room),
         }
 
     # ── from the queue ───────────────────────────────────────────────────────────────────────
@@ -207,17 +241,19 @@ class Fetch(Stage):
                 self.counters["messages_received"] += 1
                 self._take(queue, message, asked_s)
             if messages:
-                self._pump_wanted.set()
+                log.bind(action="received", queue=queue, messages=len(messages)).debug(
+                    "received {} messages", len(messages)
+                )
                 return len(messages)
         return 0
 
     def _room(self) -> bool:
         return (
-            not self._backlog
-            and self._router.outstanding < self.config.max_in_flight
+            self._hand_out.has_room
             and len(self._book) < self._max_leases
             and self._book.text_bytes < MAX_HELD_BYTES
             and self._spool.size_bytes < self.config.spool_bytes
+            and self._disk.has_room
         )
 
     def _take(self, queue: str, message: Received, asked_s: float) -> None:
@@ -252,66 +288,49 @@ class Fetch(Stage):
             requests=len(parsed.requests),
         )
         lease = self._book.add(ref, text, parsed.requests, asked_s)
-        self._enqueue(lease, list(lease.requests))
+        self._journal.append(held(lease))
+        self._hand_out.add(lease, list(lease.requests))
 
-    # ── to execute ───────────────────────────────────────────────────────────────────────────
+    # ── execute and batch ────────────────────────────────────────────────────────────────────
 
-    def _enqueue(self, lease: Lease, indices: list[int]) -> None:
-        self._backlog.append((lease.ref.lease_id, indices))
-        self._pump_wanted.set()
+    def _worker_up(self, peer: str, up: WorkerUp) -> None:
+        blamed, excused = self._hand_out.worker_up(peer, up, time.monotonic())
+        if excused:
+            self.tell_supervisor(Excused(peer))
+        if blamed is not None and (lease := self._lease_of(blamed)) is not None:
+            self.counters["workers_killed"] += 1
+            # Before the rest is handed out again, or it would go out with it.
+            self._book.drop(lease.ref.lease_id)
+            problem = BadMessage(
+                "kills its worker",
+                f"{peer} died while it was busy with request {blamed.index} of this message and "
+                "with nothing else",
+            )
+            times = self._suspects.blamed(blamed)
+            if times < POISON_AT:
+                self.spawn(self._returns.later(lease, times, problem))
+            else:
+                self.spawn(self._returns.give_up(lease, problem))
+        self._hand_out.take_up(peer)
+        self._resume.heard(peer)
 
-    async def _pump(self) -> None:
-        """Hand out the backlog as far as MAX_IN_FLIGHT allows."""
-        while True:
-            self._pump_wanted.clear()
-            while self._backlog and self._receiving:
-                room = self.config.max_in_flight - self._router.outstanding
-                if room <= 0:
-                    break
-                lease_id, indices = self._backlog.popleft()
-                now, later = indices[:room], indices[room:]
-                if later:
-                    self._backlog.appendleft((lease_id, later))
-                lease = self._book.get(lease_id)
-                if lease is not None:
-                    await self._hand_out(lease, now)
-            await self._pump_wanted.wait()
-
-    async def _hand_out(self, lease: Lease, indices: list[int]) -> None:
-        worker_of = {
-            index: self._router.route(lease.requests[index].planned.subscription_id)
-            for index in indices
-        }
-        for dispatch in self._book.dispatch(lease, worker_of):
-            self._router.handed(dispatch.worker, len(dispatch.requests))
-            # A worker that is just being restarted gets it through on_peer.
-            await self.send(dispatch.worker, Work(dispatch.lease, dispatch.requests))
+    def _lease_of(self, call: InCall) -> Lease | None:
+        wanted = (call.queue, call.queue_message_id)
+        for lease in self._book:
+            if (lease.ref.queue, lease.ref.queue_message_id) == wanted:
+                return lease
+        return None
 
     def _executed(self, peer: str, message: Executed) -> None:
         lease_id, index = message.lease_id, message.index
         generation = message.batch_generation
-        if lease_id < self._book.first_id:
-            return  # handed out by a fetch before this one
-        # Counted whoever it is about: a request whose lease was lost is worked on all the same.
-        self._router.handed(peer, -1)
-        self._pump_wanted.set()
+        # Whoever handed it out: a request whose lease was lost is worked on all the same.
+        self._hand_out.executed(peer, message.attempt > self._book.first_id, time.monotonic())
         counts = self._book.executed(lease_id, message.attempt, index, generation)
         if counts and generation < self.generations.get("batch", generation):
             # Written to a batch process that has died since: redo, unless it sealed it.
             stale = self._book.unsealed_before(self.generations["batch"])
-            self._redo({k: v for k, v in stale.items() if k == lease_id}, "batch died")
-
-    def _redo(self, held: dict[int, list[int]], why: str) -> None:
-        for lease_id, indices in held.items():
-            lease = self._book.get(lease_id)
-            if lease is None:
-                continue
-            self._book.reopen(lease, indices)
-            self._enqueue(lease, indices)
-        if held:
-            requests = sum(len(indices) for indices in held.values())
-            self.counters["requests_redone"] += requests
-            log.bind(action="redo", requests=requests).info("{} requests again: {}", requests, why)
+            self._hand_out.again({k: v for k, v in stale.items() if k == lease_id}, "batch died")
 
     async def _flush_at_end(self) -> None:
         """With --until-empty nothing more may come: then no batch waits for company."""
@@ -330,9 +349,9 @@ class Fetch(Stage):
 
     def _receipt(self, receipt: Receipt) -> None:
         self._spool.loaded(receipt.batch_id)
+        foreign = [p for p in receipt.parts if self._book.is_foreign(p.lease.lease_id)]
         for lease in self._book.receipt(receipt.batch_id, receipt.parts):
             self.spawn(self._delete(lease.ref, lease))
-        foreign = [p for p in receipt.parts if p.lease.lease_id < self._book.first_id]
         for ref in self._orphans.receipt(receipt.batch_id, foreign):
             self.spawn(self._delete(ref, None))
 

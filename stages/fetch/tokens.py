@@ -46,6 +46,8 @@ class TokenKeeper:
         # Grows over restarts of this process too, so that a newer token is always known as newer.
         self._serial = time.time_ns() // 1_000
         self._got_s = 0.0
+        # The last attempt brought nothing.
+        self._failed = False
         self.current: Token | NoToken | None = None
 
     async def first(self) -> None:
@@ -60,9 +62,17 @@ class TokenKeeper:
         """Renew for ever."""
         while True:
             await self._wait_until_due()
+            refused = self._refused.is_set()
             try:
                 await self._get()
+                self._failed = False
             except DependencyError as error:
+                self._failed = True
+                if self._still_good() and not refused:
+                    log.bind(action="token_failed").warning(
+                        "no new token for ARM yet, the old one is used: {}", error
+                    )
+                    continue
                 log.bind(action="token_failed").error("no token for ARM: {}", error)
                 self.current = NoToken(str(error), isinstance(error, Unauthorised))
             if self.current is not None:
@@ -73,6 +83,10 @@ class TokenKeeper:
         if isinstance(self.current, Token) and self.current.serial == serial:
             self._refused.set()
 
+    def _still_good(self) -> bool:
+        token = self.current
+        return isinstance(token, Token) and token.expires_at_s - time.time() > RETRY_S
+
     async def _wait_until_due(self) -> None:
         now_s = time.time()
         if isinstance(self.current, Token):
@@ -81,6 +95,8 @@ class TokenKeeper:
             due_s = max(1.0, life_s - ahead_s - random.uniform(0, min(REFRESH_JITTER_S, ahead_s)))
         else:
             due_s = RETRY_S
+        if self._failed:
+            due_s = min(due_s, RETRY_S)
         try:
             await asyncio.wait_for(self._refused.wait(), due_s)
         except TimeoutError:

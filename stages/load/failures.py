@@ -11,6 +11,7 @@ from typing import NamedTuple
 import snowflake.connector.errors as sf
 from snowflake.connector.vendored.requests.exceptions import RequestException
 
+from pipeline.disk import is_full
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
 
 WHAT = "Snowflake"
@@ -52,6 +53,9 @@ _WAREHOUSE = _Meaning(
     "check SNOWFLAKE_WAREHOUSE, or: GRANT USAGE ON WAREHOUSE <warehouse> TO ROLE <role>;",
 )
 _SESSION = _Meaning(Unreachable, "the session has ended; a new one is opened")
+# The one thing that is created without OR REPLACE or IF NOT EXISTS is write_pandas's stage, and its
+# name is random.
+_REPEATED = _Meaning(Unreachable, "a statement was repeated as its answer was lost; it begins anew")
 _BUSY = _Meaning(Unreachable, "other statements hold the table; it is tried again")
 
 _LOGIN_CODES: dict[int, _Meaning] = {
@@ -71,11 +75,13 @@ _STATEMENT_CODES: dict[int, _Meaning] = {
         _SESSION,
     ),
     **dict.fromkeys((604, 625, 626, 628, 630), _BUSY),
+    2002: _REPEATED,
     3001: _GRANT,
     NO_WAREHOUSE: _WAREHOUSE,
     **dict.fromkeys((2003, 2043, 90105, 90106), _OBJECT),
 }
 _NO_ANSWER = _Meaning(Unreachable, "check the network, proxy and SNOWFLAKE_HOST")
+_FULL_DISK = _Meaning(Unreachable, "the disk for temporary files is full: make room, or set TMPDIR")
 _OTHER = _Meaning(DependencyError, "")
 
 
@@ -111,6 +117,8 @@ def _as(error: Exception, codes: dict[int, _Meaning]) -> DependencyError:
 
 
 def _by_kind(error: Exception) -> _Meaning:
+    if isinstance(error, OSError) and is_full(error):  # write_pandas writes Parquet files
+        return _FULL_DISK
     state = str(getattr(error, "sqlstate", "") or "")
     if state == "28000":
         return _IDENTITY

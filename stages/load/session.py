@@ -7,9 +7,11 @@ import logging
 from typing import Any
 
 import snowflake.connector
+from snowflake.connector.vendored.urllib3.connection import HTTPConnection
 
 import pipeline
 from pipeline.config import Config
+from pipeline.https import KEEP_ALIVE
 from stages.load import failures
 from stages.load.credentials import login_arguments
 from stages.load.reach import reach
@@ -21,12 +23,16 @@ LOGIN_SOCKET_LIMIT_S = 15
 STATEMENT_SOCKET_LIMIT_S = 60
 # How long the connector repeats a request that fails on the way. It has no end by default.
 NETWORK_LIMIT_S = 60
+# To say that a session is over. It ends by itself too, and the next one is not to wait for it.
+CLOSE_SOCKET_LIMIT_S = 5
 # The longest a statement may run, and wait for a lock, in Snowflake itself (there 2 days and 12 h).
 STATEMENT_LIMIT_S = 1800
 LOCK_LIMIT_S = 600
 
 QUERY_TAG = "azure-collector"
 
+# The connector has no setting for it, and one list for all of its connections.
+HTTPConnection.default_socket_options.extend(KEEP_ALIVE)
 # Its warnings say again what its exceptions say, on standard error and without our ids.
 logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
 
@@ -69,6 +75,7 @@ class Session:
         """End the session; what it has not committed is rolled back. Never fails."""
         # The server ends a session it hears nothing of anyway.
         with contextlib.suppress(Exception):
+            self.connection._socket_timeout = CLOSE_SOCKET_LIMIT_S
             self.connection.close(retry=False)
 
     def __enter__(self) -> Session:
@@ -102,7 +109,19 @@ def connect(config: Config) -> Session:
     connection.telemetry_enabled = False
     # The login's limit is shorter than a statement's, and the connector has one setting for both.
     connection._socket_timeout = STATEMENT_SOCKET_LIMIT_S
+    connection._cancel_query = _not_cancelled
     return Session(connection)
+
+
+def _not_cancelled(*_: Any) -> dict[str, Any]:
+    """Let a statement run on.
+
+    The connector takes ``network_timeout`` for two things: how long a failing request is repeated,
+    and after how long a statement that runs well is aborted. A load that takes longer, or waits
+    that long for another one's MERGE, would be aborted each time it is tried. Snowflake itself has
+    our limits for statements.
+    """
+    return {}
 
 
 def _arguments(config: Config) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -41,18 +42,21 @@ class Load(Stage):
         self._loader = Loader(config)
         # One thread: the connector's session belongs to it.
         self._thread = ThreadPoolExecutor(1, "load")
-        if adopted := self._spool.adopt():
-            log.bind(action="batches_adopted", batches=adopted).info(
-                "took over {} batches that another collector had left", adopted
-            )
-        self._waiting: dict[str, int] = self._spool.list()
+        self._waiting: dict[str, int] = {}
         self._news = asyncio.Event()
         self._loading = False
         self._failures = 0
         self._last_load_s = 0.0
 
     async def start(self) -> None:
-        """Connect, and see that the tables are there."""
+        """Take over what others have left; connect, and see that the tables are there."""
+        # Before anything is awaited: a new ``fetch`` is told what waits once it is linked.
+        self._spool.check()
+        if adopted := self._spool.adopt():
+            log.bind(action="batches_adopted", batches=adopted).info(
+                "took over {} batches that another collector had left", adopted
+            )
+        self._waiting = self._spool.list()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open)
 
     async def on_begin(self, begin: Begin) -> None:
@@ -65,9 +69,12 @@ class Load(Stage):
         self.spawn(self._load_for_ever())
 
     async def on_peer(self, peer: str, generation: int) -> None:
-        """A new ``fetch`` has to know how full the spool is."""
+        """A new ``fetch`` has to know what waits in the spool, and how full it is."""
         if peer == "fetch":
-            await self.send(peer, SpoolFound(self._waiting))
+            waiting = dict(self._waiting)
+            for sealed in await asyncio.to_thread(self._sealed, waiting):
+                await self.send(peer, sealed)
+            await self.send(peer, SpoolFound(waiting))
 
     async def on_message(self, peer: str, message: AnyLink) -> None:
         """A batch was sealed."""
@@ -99,13 +106,24 @@ class Load(Stage):
             "load_failures": float(self._failures),
         }
 
+    def _sealed(self, waiting: dict[str, int]) -> list[Sealed]:
+        """What ``batch`` said of these batches when it sealed them."""
+        found = []
+        for batch_id, size_bytes in waiting.items():
+            # One that is loaded, damaged or out of reach is told of in its turn.
+            with contextlib.suppress(OSError, DamagedBatch), self._spool.open(batch_id) as batch:
+                found.append(Sealed(batch_id, size_bytes, batch.parts))
+        return found
+
     async def _load_for_ever(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), RESCAN_S)
             self._news.clear()
             # A word that was sent while this process was being restarted is lost; the file is not.
-            self._waiting = self._spool.list()
+            found = self._spool.list()
+            await self._tell_gone(self._waiting.keys() - found.keys())
+            self._waiting = found
             if not self._waiting:
                 continue
             while self._waiting:
@@ -128,13 +146,16 @@ class Load(Stage):
         self._last_load_s = time.monotonic() - started_s
         for receipt in receipts:
             await self.send("fetch", receipt)
-            self._spool.remove(receipt.batch_id)
+            with _spool_can_be_changed(receipt.batch_id):
+                self._spool.remove(receipt.batch_id)
         for batch_id in damaged:
             await self.send("fetch", Damaged(batch_id))
-            where = self._spool.set_aside(batch_id)
+            with _spool_can_be_changed(batch_id):
+                where = self._spool.set_aside(batch_id)
             log.bind(action="batch_damaged", batch_id=batch_id).error(
                 "a sealed batch cannot be read and is collected again; it stands at {}", where
             )
+        await self._tell_gone({*plan} - {receipt.batch_id for receipt in receipts} - {*damaged})
         for batch_id in plan:
             self._waiting.pop(batch_id, None)
         if loaded is None:
@@ -151,6 +172,14 @@ class Load(Stage):
             requests=loaded.requests,
             seconds=round(self._last_load_s, 3),
         ).info("loaded {} resources, {} requests", loaded.resources, loaded.requests)
+
+    async def _tell_gone(self, batch_ids: Set[str]) -> None:
+        """Tell ``fetch`` of batches that another process has loaded: they take no room any more.
+
+        A collector killed a moment ago may have had a load under way on this spool.
+        """
+        for batch_id in sorted(batch_ids):
+            await self.send("fetch", Receipt(batch_id, 0, 0, []))
 
     def _load_batches(self, plan: list[str]) -> tuple[list[Receipt], Loaded | None, list[str]]:
         """Load these batches together, in the connector's thread.
@@ -190,3 +219,12 @@ class Load(Stage):
             level, "a load failed and is tried again in {:.1f} s: {}", wait_s, error
         )
         await asyncio.sleep(wait_s)
+
+
+@contextlib.contextmanager
+def _spool_can_be_changed(batch_id: str) -> Iterator[None]:
+    # A batch that cannot be removed is loaded again until it can; MERGE makes that harmless.
+    try:
+        yield
+    except OSError as error:
+        raise Unreachable("spool", f"{batch_id} cannot be taken out of it: {error}") from error

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from snowflake.connector.pandas_tools import write_pandas
 
-from pipeline.errors import DependencyError
+from pipeline.errors import DependencyError, Unreachable
 from stages.load import failures
 from stages.load.session import Session
 
@@ -43,6 +43,11 @@ def stage_rows(session: Session, name: str, rows: pa.Table) -> None:
             compression=COMPRESSION,
             use_logical_type=True,  # else times with a zone arrive as numbers
         )
+    except IndexError as error:
+        # It counts on a row for each file, and COPY says otherwise when it finds none. There was
+        # one: the answer to a COPY was lost, and the connector has sent it again.
+        problem = f"COPY into {name} was repeated and found its file taken"
+        raise Unreachable(failures.WHAT, problem, "the batch is loaded again") from error
     except Exception as error:
         if not failures.is_connector_error(error):
             raise

@@ -137,12 +137,14 @@ class Running:
 
 
 @contextmanager
-def collector(settings: Mapping[str, str], output: Path, *arguments: str) -> Iterator[Running]:
+def collector(
+    settings: Mapping[str, str], output: Path, *arguments: str, module: str = "pipeline"
+) -> Iterator[Running]:
     """Start ``python -m pipeline``, and look for the settings' secrets in its output afterwards."""
     with (
         output.open("wb") as file,
         subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *arguments],
+            [sys.executable, "-m", module, *arguments],
             env=environment(settings),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,

@@ -5,12 +5,8 @@ from __future__ import annotations
 import configparser
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,70 +14,11 @@ import pytest
 from pipeline.config import load
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.supervisor import STOP_TIMEOUT_S
-from tests.acceptance.command import ROOT, environment, stages_of
 from tests.acceptance.stores import all_messages, queue, request, tables
-from tests.processes import children, is_gone, title_of, until
+from tests.acceptance.supervised import CONF, DRAIN_TIMEOUT_S, supervisord
+from tests.processes import is_gone, until
 
-CONF = ROOT / "supervisord.conf"
 PROGRAM = "program:azure-collector"
-SUPERVISOR = "azure-collector: supervisor"
-STAGES = 5
-DRAIN_TIMEOUT_S = 10
-
-
-class Supervisord:
-    """A supervisord that runs, with the collector as its one program."""
-
-    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
-        self.process = process
-        self.folder = folder
-
-    @property
-    def log(self) -> str:
-        """What the collector has logged."""
-        file = self.folder / "azure-collector.log"
-        return file.read_text() if file.exists() else ""
-
-    def collector(self) -> int | None:
-        """Process id of the collector's supervisor."""
-        return next((p for p in children(self.process.pid) if title_of(p) == SUPERVISOR), None)
-
-    def await_collecting(self, times: int = 1) -> tuple[int, list[int]]:
-        """Process ids of the collector's supervisor and of its stages, once they collect."""
-        until(lambda: self.log.count('"action":"started"') >= times, what=self.log)
-        pid: int = until(self.collector)
-        stages: dict[str, int] = until(
-            lambda: (found := stages_of(pid)) and len(found) == STAGES and found
-        )
-        return pid, list(stages.values())
-
-
-@contextmanager
-def supervisord(settings: dict[str, str], folder: Path) -> Iterator[Supervisord]:
-    """Run it in the foreground on a copy of the conf, as a user does."""
-    shutil.copy(CONF, folder)
-    env = environment({**settings, "DRAIN_TIMEOUT": str(DRAIN_TIMEOUT_S)})
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    del env["SPOOL_DIR"]
-    with (
-        (folder / "supervisord.out").open("wb") as said,
-        subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(folder / CONF.name)],
-            env=env,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-        ) as process,
-    ):
-        up = Supervisord(process, folder)
-        try:
-            yield up
-        finally:
-            group = up.collector()
-            process.kill()
-            if group is not None:
-                os.killpg(group, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -127,7 +64,7 @@ def test_it_collects_and_at_sigterm_drains_and_leaves_nothing_behind(
         last = [json.loads(line) for line in up.log.splitlines() if '"stopped"' in line]
         assert [line["exit_code"] for line in last] == [0]
         assert '"action":"draining"' in up.log
-        assert "killing" not in (tmp_path / "supervisord.out").read_text()
+        assert "killing" not in up.said
 
     done = complete(settings, prefix)
     with queue(settings) as client:

@@ -213,6 +213,7 @@ def test_an_endpoint_that_is_not_arm(settings: dict[str, str], arm: Arm) -> None
         ("https://management.invalid", "no host is called management.invalid"),
         (f"https://127.0.0.1:{unused_port()}", "refused the connection"),
     ],
+    ids=["no such host", "closed port"],
 )
 def test_an_arm_that_is_not_reached(settings: dict[str, str], endpoint: str, detail: str) -> None:
     assert detail in checks(settings, AZURE_ARM_ENDPOINT=endpoint)[ARM].detail

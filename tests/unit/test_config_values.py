@@ -42,6 +42,7 @@ BAD_VALUES = [
     ("SPOOL_BYTES", "0"),
     ("SPOOL_DIR", "a\x00b"),
     ("DRAIN_TIMEOUT", "0"),
+    ("HEARTBEAT_LIMIT", "2"),
     ("OPS_PORT", "65536"),
     ("OPS_HOST", "http://localhost"),
     ("LOG_LEVEL", "LOUD"),

@@ -146,12 +146,12 @@ def test_warnings_of_libraries_come_as_our_lines_and_once(
 ) -> None:
     setup("INFO", "json", "load")
     setup("INFO", "json", "load")
-    logging.getLogger("azure.core").warning("slow %s", "answer")
-    logging.getLogger("azure.core").info("not shown")
+    logging.getLogger("azure.identity").warning("slow %s", "answer")
+    logging.getLogger("azure.identity").info("not shown")
     logging.addLevelName(35, "LOUD")
-    logging.getLogger("azure.core").log(35, "a level of its own")
+    logging.getLogger("azure.identity").log(35, "a level of its own")
     first, second = lines(capsys)
-    assert (first["action"], first["logger"]) == ("library", "azure.core")
+    assert (first["action"], first["logger"]) == ("library", "azure.identity")
     assert (first["level"], first["message"]) == ("WARNING", "slow answer")
     assert second["message"] == "a level of its own"
 

@@ -94,7 +94,9 @@ def test_its_profiles_are_the_programs() -> None:
     assert sorted(re.findall(r"`([^`]+)`", sentence)) == profile_names()
 
 
-@pytest.mark.parametrize(("name", "runs"), [("run", "--profile local"), ("tests", "pytest")])
+@pytest.mark.parametrize(
+    ("name", "runs"), [("run", "--profile local"), ("tests", "pytest -m alone")]
+)
 def test_each_of_the_two_commands_stands_there_once_and_is_complete(name: str, runs: str) -> None:
     command = block(name)
     assert "python3 -m venv" in command

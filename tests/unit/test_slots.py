@@ -43,7 +43,18 @@ def test_what_the_last_holder_left_is_there_for_the_next(tmp_path: Path) -> None
 
 def test_only_the_owner_may_enter_the_folder(tmp_path: Path) -> None:
     with claim_slot(tmp_path / "spool", 1) as slot:
+        for path in (slot.path, slot.path.parent):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
+    base = tmp_path / "spool"
+    (base / "0").mkdir(parents=True)
+    for path in (base, base / "0"):
+        path.chmod(0o755)
+    with claim_slot(base, 1) as slot:
         assert stat.S_IMODE(slot.path.stat().st_mode) == 0o700
+        assert stat.S_IMODE(base.stat().st_mode) == 0o755  # whoever made it may have a reason
 
 
 def test_past_the_limit_the_error_says_where_and_how_many(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import stat
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +15,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline import tables
+from pipeline.errors import StageFailed
 from pipeline.messages import LeaseRef, Part
+from pipeline.slots import claim_slot
+from pipeline.spill import Spill
 from pipeline.spool import DamagedBatch, Spool, new_batch_id
 
 LEASE = LeaseRef(1, 1, "q", "qid", "pop", "m-1", None, 5, 1, 1)
@@ -38,12 +45,16 @@ def empty() -> tuple[pa.Table, pa.Table]:
     return tables.RESOURCES.empty_table(), tables.REQUESTS.empty_table()
 
 
+def _all(folder: Path) -> list[Path]:
+    return [folder, *folder.rglob("*")]
+
+
 def sealed(spool: Spool, batch_id: str = "b-1", rows: int = 2) -> int:
     return spool.seal(batch_id, resources(rows), empty()[1], PARTS)
 
 
 def test_what_was_sealed_is_read_again(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool")
+    spool = Spool(tmp_path)
     size_bytes = sealed(spool)
     assert spool.list() == {"b-1": size_bytes}
     assert spool.path("b-1").stat().st_size == size_bytes
@@ -70,11 +81,61 @@ def test_a_large_batch_is_read_without_a_copy(tmp_path: Path) -> None:
         assert pa.total_allocated_bytes() - before < 1_000_000
 
 
-def test_only_the_owner_may_look(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "new" / "spool")
-    sealed(spool)
-    assert spool.folder.stat().st_mode & 0o777 == 0o700
-    assert spool.path("b-1").stat().st_mode & 0o777 == 0o600
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_only_the_owner_may_look(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        base = tmp_path / "spool"
+        with claim_slot(base, 2) as gone:
+            sealed(Spool(gone.path), "b-1")
+        with claim_slot(base, 2), claim_slot(base, 2) as mine:
+            spool = Spool(mine.path)
+            sealed(spool, "b-2")
+            sealed(spool, "b-3")
+            spool.set_aside("b-3")
+            with closing(Spill(spool.folder, 0)) as spill:
+                spill.append(b"rows")
+                assert spill._file is not None
+                assert stat.S_IMODE(os.fstat(spill._file.fileno()).st_mode) == 0o600
+    finally:
+        os.umask(before)
+    found = {path.relative_to(base): stat.S_IMODE(path.stat().st_mode) for path in _all(base)}
+    names = (".", "0", "1", "0/.lock", "1/.lock", "0/b-1.arrow", "1/b-2.arrow", "1/b-3.damaged")
+    assert {Path(name) for name in names} == set(found)
+    assert {mode for path, mode in found.items() if path.suffix or path.name == ".lock"} == {0o600}
+    assert {found[Path(name)] for name in names[:3]} == {0o700}
+
+
+def test_half_a_batch_is_its_owners_alone_too(tmp_path: Path) -> None:
+    """Killed in the middle of a write: what it leaves has the mode of a whole one."""
+    code = f"""
+import os, pathlib, resource, signal, sys
+sys.path.insert(0, {str(Path.cwd())!r})
+from tests.unit.test_spool import sealed
+from pipeline.spool import Spool
+os.umask(0)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which ends the process
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+sealed(Spool(pathlib.Path({str(tmp_path)!r})), rows=5_000)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGXFSZ
+    (left,) = tmp_path.iterdir()
+    assert (left.name, stat.S_IMODE(left.stat().st_mode)) == ("b-1.part", 0o600)
+    spool = Spool(tmp_path)
+    assert spool.list() == {}
+    assert spool.remove_unfinished() == 1
+
+
+def test_a_folder_that_is_gone_is_said_and_not_made_anew(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "0")
+    with pytest.raises(StageFailed, match=f"{tmp_path}/0 is gone"):
+        spool.check()
+    with pytest.raises(FileNotFoundError):
+        sealed(spool)
+    assert list(tmp_path.iterdir()) == []
+    spool.folder.mkdir()
+    spool.check()
 
 
 def test_the_list_is_in_the_order_of_time(tmp_path: Path) -> None:

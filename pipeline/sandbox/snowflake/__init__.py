@@ -10,6 +10,8 @@ goes through unchanged; what fakesnow lacks for it is added here, one file for e
 :mod:`.merge`             MERGE as DuckDB's own MERGE, which works inside a transaction
 :mod:`.rewrites`          statements that fakesnow does not take as the connector sends them
 :mod:`.server`            the HTTP endpoints
+:mod:`.temporary`         statements about one session's own objects, which wait for nobody
+:mod:`.transactions`      SHOW TRANSACTIONS and SYSTEM$ABORT_TRANSACTION
 :mod:`.turns`             one writer at a time, as Snowflake's table locks make it
 ========================  ==========================================================================
 

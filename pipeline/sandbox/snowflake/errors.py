@@ -9,13 +9,15 @@ from __future__ import annotations
 import duckdb
 import snowflake.connector.errors as sf
 
-from pipeline.sandbox.snowflake.turns import LockTimeout
+from pipeline.sandbox.snowflake.turns import LockTimeout, TransactionAborted
 
 # DuckDB's class, then the code and SQLSTATE that Snowflake gives for the same mistake. First match.
 _BY_CLASS: tuple[tuple[type[Exception], int, str], ...] = (
     (duckdb.ConstraintException, 100072, "22000"),  # NULL result in a non-nullable column
     (duckdb.OutOfRangeException, 100038, "22003"),  # numeric value out of range
     (LockTimeout, 625, "57014"),
+    (TransactionAborted, 628, "40000"),
+    (duckdb.InterruptException, 604, "57014"),  # SQL execution was cancelled
     (duckdb.TransactionException, 625, "57014"),  # lost against another transaction
     (duckdb.SyntaxException, 1003, "42000"),
     (duckdb.NotImplementedException, 2040, "0A000"),

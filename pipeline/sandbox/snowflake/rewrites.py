@@ -11,6 +11,7 @@ from sqlglot import exp, parse_one
 # Answers of a session about itself: the function in SQL, then the attribute that holds it.
 _CONTEXT: dict[type[exp.Expression], str] = {
     exp.CurrentAccount: "account",
+    exp.CurrentSession: "session",
     exp.CurrentUser: "user",
     exp.CurrentRole: "role",
     exp.CurrentWarehouse: "warehouse",
@@ -59,8 +60,8 @@ def session_functions(
     """``CURRENT_WAREHOUSE()`` and its like as what they are in this session.
 
     Args:
-        context: gives the session's ``account``, ``user``, ``role``, ``warehouse``, ``database`` or
-            ``schema``; None where there is none.
+        context: gives the session's ``account``, ``session``, ``user``, ``role``, ``warehouse``,
+            ``database`` or ``schema``; None where there is none.
     """
     for function in list(statement.find_all(*_CONTEXT)):
         value = context(_CONTEXT[type(function)])

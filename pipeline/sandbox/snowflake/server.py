@@ -57,6 +57,7 @@ def _login(who: access.Access) -> Endpoint:
         assert isinstance(session, Session)
         session.role = role
         session.warehouse = access.warehouse(query.get("warehouse"))
+        answer["data"]["sessionId"] = session.session_id
         # Without one the connector takes the session for closed and never ends it here.
         answer["data"]["masterToken"] = answer["data"]["token"]
         answer["data"]["sessionInfo"] = {

@@ -24,6 +24,10 @@ class LockTimeout(Exception):
     """Another session wrote all the while; the turn did not come in time."""
 
 
+class TransactionAborted(Exception):
+    """The transaction was aborted by another session while it waited for its turn."""
+
+
 class WriteTurns:
     """Who writes now.
 
@@ -41,10 +45,14 @@ class WriteTurns:
 
         Raises:
             LockTimeout: another one wrote all the while.
+            TransactionAborted: see :meth:`give_up`.
         """
         end = self._clock() + LOCK_TIMEOUT_S
         with self._changed:
             while self._writer not in (None, writer):
+                if writer.abandoned:
+                    writer.abandoned = False  # it is told here
+                    raise TransactionAborted(TransactionAborted.__doc__)
                 if (
                     self._writer is not None
                     and self._writer.idle_s(self._clock()) > IDLE_ROLLBACK_S
@@ -55,6 +63,12 @@ class WriteTurns:
                     raise LockTimeout(LockTimeout.__doc__)
                 self._changed.wait(_POLL_S)
             self._writer = writer
+
+    def give_up(self, writer: Writer) -> None:
+        """Let ``writer`` not wait any longer, and be told that its transaction was aborted."""
+        with self._changed:
+            writer.abandoned = True
+            self._changed.notify_all()
 
     def release(self, writer: Writer) -> None:
         """End the turn of ``writer``, if it has it."""

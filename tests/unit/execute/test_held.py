@@ -81,3 +81,26 @@ def test_past_what_all_may_use_rows_go_to_a_file_and_come_back_the_same(tmp_path
     for held in (first, second):
         held.discard()
     assert space.take(2_000)
+
+
+def test_rows_that_a_file_has_count_as_memory_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRAME_BYTES", 1)
+    monkeypatch.setattr(module, "MEMORY_BYTES", 0)
+    space = HoldSpace(tmp_path, memory_bytes=100_000)
+    held = HeldRows(LEASE, KEY, space)
+    for number in range(1_000):
+        held.add([row(number)])
+    assert space.take(100_000)
+    held.discard()
+
+
+def test_a_disk_without_room_is_told_and_gives_nothing_out(tmp_path: Path) -> None:
+    space = HoldSpace(tmp_path, memory_bytes=0)
+    space.reserve_bytes = 1 << 62
+    held = HeldRows(LEASE, KEY, space)
+    with pytest.raises(module.NoRoom, match=f"kept back: '{tmp_path}'"):
+        held.add([row(0)])
+    held.discard()
+    assert space.take(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,16 +27,19 @@ def test_a_subscription_keeps_its_process_whatever_is_handed_out(
         assert router.outstanding >= 0
 
 
-def test_new_subscriptions_go_to_the_process_with_the_least_to_do() -> None:
+def test_each_process_is_home_to_as_many_subscriptions_whatever_they_have_to_do() -> None:
     router = Router(WORKERS)
-    used = set()
-    for number in range(3):
-        worker = router.route(f"s{number}")
-        router.handed(worker, 10)
-        used.add(worker)
-    assert used == set(WORKERS)
-    router.handed("execute-1", -10)
-    assert router.route("s4") == "execute-1"
+    # One after another, as messages trickle in, and with one process busy.
+    router.handed("execute-0", 1_000)
+    homes = Counter(router.route(f"s{number}") for number in range(30))
+    assert homes == dict.fromkeys(WORKERS, 10)
+
+
+def test_among_those_that_are_home_to_as_many_the_one_with_the_least_to_do_is_taken() -> None:
+    router = Router(WORKERS)
+    router.handed("execute-0", 2)
+    router.handed("execute-1", 1)
+    assert [router.route(name) for name in "abc"] == ["execute-2", "execute-1", "execute-0"]
 
 
 def test_outstanding_is_what_was_handed_out_and_not_taken_off() -> None:
@@ -57,7 +62,6 @@ def test_the_subscription_not_used_for_longest_is_forgotten(
     router.handed(router.route("a"), 1)  # execute-0
     router.handed(router.route("b"), 1)  # execute-1
     assert router.route("a") == "execute-0"
-    router.route("c")
+    assert router.route("c") == "execute-2"  # and b is forgotten
     assert router.route("a") == "execute-0"
-    router.handed("execute-1", 5)
-    assert router.route("b") != "execute-1"
+    assert router.route("d") == "execute-1"  # which is home to none again

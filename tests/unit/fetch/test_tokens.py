@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import Config, load
-from pipeline.errors import Unauthorised
+from pipeline.errors import Unauthorised, Unreachable
 from pipeline.messages import NoToken, Token
 from stages.fetch import tokens
 from stages.fetch.tokens import TokenKeeper
@@ -144,5 +144,26 @@ def test_serials_grow_over_restarts() -> None:
             assert isinstance(first.current, Token)
             assert isinstance(second.current, Token)
             assert second.current.serial > first.current.serial
+
+    run(test)
+
+
+class Away:
+    """An identity whose endpoint is away."""
+
+    def get_token(self, *scopes: str, **options: Any) -> Any:
+        raise Unreachable("token", "the endpoint is away")
+
+
+def test_a_token_that_still_lasts_is_kept_while_no_other_is_to_be_had() -> None:
+    async def test() -> None:
+        async with kept(jwt(2.5)) as (keeper, published):
+            first = keeper.current
+            assert isinstance(first, Token)
+            keeper._credential = Away()
+            news = await published.get()
+            assert isinstance(news, NoToken)
+            assert not news.forbidden
+            assert first.expires_at_s - time.time() < 0.2
 
     run(test)

@@ -1,0 +1,110 @@
+"""Every type that crosses a link or comes off the queue.
+
+The way of the data, in order::
+
+    Work ──► Executed / Rows ──► Sealed ──► Receipt
+    fetch    execute             batch      load ──► fetch deletes
+
+All are msgspec Structs encoded as msgpack arrays with a tag, so a link can carry any of them.
+"""
+
+from __future__ import annotations
+
+from pipeline.messages.base import Link
+from pipeline.messages.control import (
+    Assume,
+    Attach,
+    Begin,
+    Drain,
+    Drained,
+    Excused,
+    Heartbeat,
+    Ready,
+    StartFailed,
+    Stop,
+)
+from pipeline.messages.rows import (
+    Damaged,
+    Flush,
+    Outcome,
+    Part,
+    Receipt,
+    RequestKey,
+    Resource,
+    Rows,
+    Sealed,
+    SpoolFound,
+    Unsealed,
+)
+from pipeline.messages.work import (
+    Executed,
+    InCall,
+    LeaseRef,
+    NoToken,
+    PlannedRequest,
+    Token,
+    TokenRefused,
+    Work,
+    WorkerUp,
+)
+
+AnyLink = (
+    Work
+    | Token
+    | NoToken
+    | WorkerUp
+    | Executed
+    | TokenRefused
+    | Rows
+    | Flush
+    | Sealed
+    | Receipt
+    | Damaged
+    | SpoolFound
+    | Unsealed
+    | Attach
+    | Assume
+    | Begin
+    | Drain
+    | Stop
+    | Ready
+    | Drained
+    | StartFailed
+    | Excused
+    | Heartbeat
+)
+
+__all__ = [
+    "AnyLink",
+    "Assume",
+    "Attach",
+    "Begin",
+    "Damaged",
+    "Drain",
+    "Drained",
+    "Excused",
+    "Executed",
+    "Flush",
+    "Heartbeat",
+    "InCall",
+    "LeaseRef",
+    "Link",
+    "NoToken",
+    "Outcome",
+    "Part",
+    "PlannedRequest",
+    "Ready",
+    "Receipt",
+    "RequestKey",
+    "Resource",
+    "Rows",
+    "Sealed",
+    "SpoolFound",
+    "StartFailed",
+    "Stop",
+    "Token",
+    "TokenRefused",
+    "Unsealed",
+    "Work",
+    "WorkerUp",
+]

@@ -1,0 +1,89 @@
+"""A process that stands by: it has imported a stage's libraries, and waits to be that stage.
+
+Importing pandas and the Snowflake connector takes longer than a collector may stand still after
+``load`` has died. A standby has done that; it holds nothing, is connected to nothing, and becomes
+the stage with the first word on its control link.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from setproctitle import setproctitle
+
+from pipeline.config import Config
+from pipeline.launch import Launched, launch
+
+# After it ended on its own, another is started no sooner than this.
+RESTART_S = 30.0
+# So long after all stages stand: a short run needs none, and a restart has the processor first.
+SETTLED_S = 3.0
+TITLE = "azure-collector standby"
+
+
+class Standby:
+    """The process that stands by for one stage.
+
+    Args:
+        name: of the stage.
+        config: settings for it.
+    """
+
+    def __init__(self, name: str, config: Config) -> None:
+        self.name = name
+        self._config = config
+        self._launched: Launched | None = None
+        self._not_before_s = 0.0
+
+    @property
+    def process(self) -> BaseProcess | None:
+        """The process, or None while none stands by."""
+        return self._launched.process if self._launched is not None else None
+
+    def due(self, now_s: float, settled_s: float) -> bool:
+        """Whether one should be started.
+
+        Args:
+            now_s: monotonic seconds.
+            settled_s: since when all stages have stood.
+        """
+        return self._launched is None and now_s >= max(self._not_before_s, settled_s + SETTLED_S)
+
+    def start(self) -> BaseProcess:
+        """Start one."""
+        self._launched = launch(self.name, self._config, await_turn)
+        return self._launched.process
+
+    def take(self) -> Launched | None:
+        """Give the process away, to be the stage from now on."""
+        launched, self._launched = self._launched, None
+        return launched
+
+    def died(self, now_s: float) -> None:
+        """It ended on its own."""
+        self._not_before_s = now_s + RESTART_S
+        self.end()
+
+    def end(self) -> None:
+        """Kill it, if it is there."""
+        if (launched := self.take()) is not None:
+            launched.control.close()
+            launched.process.kill()
+            launched.process.join()
+            launched.process.close()
+
+
+def await_turn(name: str, control: Connection) -> None:
+    """In the process: wait for the first word on the control link; end when nobody is left."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    setproctitle(f"{TITLE}: {name}")
+    with socket.socket(fileno=os.dup(control.fileno())) as waiting:
+        waiting.setblocking(True)
+        # The word stays where it is, for the stage to read.
+        if not waiting.recv(1, socket.MSG_PEEK):
+            os._exit(0)

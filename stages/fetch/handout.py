@@ -1,0 +1,188 @@
+"""Hands the leased requests out to the execute processes, as many as MAX_IN_FLIGHT allows.
+
+What a process that died had not finished is handed out again as soon as the one in its place has
+said what the dead one was busy with: from then on the requests that may have killed it go alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from pipeline.links import DataLink, LinkClosed
+from pipeline.logs import log
+from pipeline.messages import InCall, LeaseRef, PlannedRequest, Work, WorkerUp
+from stages.fetch.leases import Lease, LeaseBook
+from stages.fetch.routing import Router
+from stages.fetch.suspects import Suspects
+
+# A death is put down to a message for so long after some request was finished. Where none is, the
+# workers themselves are broken, and the messages must not pay for it.
+EXCUSED_S = 300.0
+
+# Lease id to the indices of its requests.
+Held = dict[int, list[int]]
+
+
+class HandOut:
+    """Requests on their way to the workers.
+
+    Args:
+        workers: names of the execute processes.
+        max_in_flight: MAX_IN_FLIGHT, requests that they may hold together.
+        suspects: messages that may kill their worker.
+        book: the leases.
+        links: links to the workers that stand, by name.
+        spawn: runs a task for as long as the process lives.
+        counters: ``requests_redone``, ``workers_killed`` by a message.
+    """
+
+    def __init__(
+        self,
+        workers: list[str],
+        max_in_flight: int,
+        suspects: Suspects,
+        book: LeaseBook,
+        links: dict[str, DataLink],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        counters: Counter[str],
+    ) -> None:
+        self._max_in_flight = max_in_flight
+        self._book = book
+        self._links = links
+        self._spawn = spawn
+        self._counters = counters
+        self._router = Router(workers)
+        self._suspects = suspects
+        # What workers hold of an earlier ``fetch``; no reason to give them less of ours.
+        self._foreign: dict[str, int] = {}
+        # Leased and not handed out yet, in order of arrival.
+        self._backlog: deque[tuple[int, list[int]]] = deque()
+        # Of workers that died, until the next one has said what they were busy with.
+        self._left_by: dict[str, Held] = {}
+        # When a worker has last finished a request.
+        self._worked_s = -math.inf
+        self._stopped = False
+        self._wanted = asyncio.Event()
+
+    @property
+    def has_room(self) -> bool:
+        """More messages may be received."""
+        return not self._backlog and self.outstanding < self._max_in_flight
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that the workers hold."""
+        return self._router.outstanding + sum(self._foreign.values())
+
+    @property
+    def backlog(self) -> int:
+        """Requests that wait to be handed out."""
+        return sum(len(indices) for _, indices in self._backlog)
+
+    def add(self, lease: Lease, indices: list[int]) -> None:
+        """Hand these requests out when their turn comes."""
+        self._backlog.append((lease.ref.lease_id, indices))
+        self._wanted.set()
+
+    def again(self, held: Held, why: str) -> None:
+        """What a process took with it when it died has to be done again."""
+        for lease_id, indices in held.items():
+            if (lease := self._book.get(lease_id)) is not None:
+                self._book.reopen(lease, indices)
+                self.add(lease, indices)
+        if held:
+            requests = sum(len(indices) for indices in held.values())
+            self._counters["requests_redone"] += requests
+            log.bind(action="redo", requests=requests).info("{} requests again: {}", requests, why)
+
+    def stop(self) -> None:
+        """Hand out no more."""
+        self._stopped = True
+
+    async def run(self) -> None:
+        """Hand out for ever."""
+        while True:
+            self._wanted.clear()
+            while self._backlog and not self._stopped:
+                room = self._max_in_flight - self.outstanding
+                if room <= 0:
+                    break
+                lease_id, indices = self._backlog.popleft()
+                now, later = indices[:room], indices[room:]
+                if later:
+                    self._backlog.appendleft((lease_id, later))
+                if (lease := self._book.get(lease_id)) is not None:
+                    self._hand_out(lease, now)
+            await self._wanted.wait()
+
+    def executed(self, worker: str, own: bool, now_s: float) -> None:
+        """A worker has finished a request.
+
+        Args:
+            worker: which.
+            own: this ``fetch`` handed it out.
+            now_s: monotonic seconds.
+        """
+        if own:
+            self._router.handed(worker, -1)
+        else:
+            self._foreign[worker] = max(0, self._foreign.get(worker, 0) - 1)
+        self._worked_s = now_s
+        self._wanted.set()
+
+    def worker_gone(self, worker: str) -> None:
+        """Another process is in a worker's place. Called before anything is handed to it."""
+        self._router.reset(worker)
+        self._foreign[worker] = 0
+        left = self._left_by.setdefault(worker, {})
+        for lease_id, indices in self._book.held_by(worker).items():
+            if (lease := self._book.get(lease_id)) is not None:
+                # Taken off the worker's name, because from now on that means the new one.
+                self._book.reopen(lease, indices)
+                left.setdefault(lease_id, []).extend(indices)
+
+    def worker_up(self, worker: str, up: WorkerUp, now_s: float) -> tuple[InCall | None, bool]:
+        """The process in a worker's place has said how things stand.
+
+        Returns:
+            The request to blame for the death of the one before it, if that is sure, and whether
+            the death is excused: it was busy with requests, and there is work that does not kill.
+        """
+        self._foreign[worker] = len(up.held)
+        for lease_id, attempt, index in up.held:
+            self._book.resumed(lease_id, attempt, index, worker)
+        blamed = self._suspects.died_in(up.died_in)
+        return blamed, bool(up.died_in) and now_s - self._worked_s < EXCUSED_S
+
+    def take_up(self, worker: str) -> None:
+        """What a worker that died had not finished, and is still leased, is done again."""
+        self.again(self._left_by.pop(worker, {}), f"{worker} was restarted")
+
+    def _hand_out(self, lease: Lease, indices: list[int]) -> None:
+        worker_of = {
+            index: self._router.route(lease.requests[index].planned.subscription_id)
+            for index in indices
+        }
+        for dispatch in self._book.dispatch(lease, worker_of):
+            self._router.handed(dispatch.worker, len(dispatch.requests))
+            # A worker that is just being restarted gets it through worker_gone().
+            if (link := self._links.get(dispatch.worker)) is not None:
+                # A task, so that a worker that does not read holds up no other.
+                self._spawn(_write(link, self._work(dispatch.lease, dispatch.requests)))
+
+    def _work(self, lease: LeaseRef, requests: list[PlannedRequest]) -> list[Work]:
+        parted: dict[bool, list[PlannedRequest]] = {}
+        for request in requests:
+            parted.setdefault(self._suspects.alone(lease, request.index), []).append(request)
+        return [Work(lease, some, alone) for alone, some in parted.items()]
+
+
+async def _write(link: DataLink, work: list[Work]) -> None:
+    # What a dead process did not read is made good by worker_gone().
+    with suppress(LinkClosed):
+        await link.send(*work)

@@ -1,0 +1,121 @@
+"""What a load process leaves for the one after it: a small file in the spool's folder.
+
+It is held by ``flock`` for as long as its owner lives, however that one dies. So what another
+process finds in it is about sessions that nobody uses any more: the transaction of a process that
+lives must never be aborted, because Snowflake takes a COMMIT after it for no error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from pipeline.logs import log
+
+NAME = "load.session"
+# All of it is written at once and over the old: a writer that dies leaves one or the other.
+_SIZE_BYTES = 1024
+# Sessions that are kept in mind; older ones have ended by themselves long since.
+SESSIONS_LIMIT = 16
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """What is noted.
+
+    Attributes:
+        sessions: ids of sessions that may have left a transaction open, the latest last.
+        checked: which settings were found good; see :mod:`stages.load.proof`.
+        proven_s: when that was, or when a load with them was committed last; seconds since 1970.
+    """
+
+    sessions: tuple[int, ...] = ()
+    checked: str = ""
+    proven_s: float = 0.0
+
+
+class Note:
+    """The file, and what stands in it.
+
+    Args:
+        folder: the collector's own; it is never made here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._descriptor: int | None = None
+        self.noted = Noted()
+
+    def take(self) -> bool:
+        """Hold the file and read what an earlier process has left; harmless when repeated.
+
+        Returns:
+            Whether it is held. It is not while another process has it, or without the folder.
+        """
+        if self._descriptor is not None:
+            return True
+        try:
+            self._descriptor = _locked(self._path)
+            if self._descriptor is not None:
+                self.noted = _decoded(os.pread(self._descriptor, _SIZE_BYTES, 0)) or self.noted
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._cannot(error)
+        return self._descriptor is not None
+
+    def write(self, noted: Noted) -> None:
+        """Note this, for as long as the file is held also for the next process."""
+        self.noted = noted
+        if self._descriptor is None:
+            return
+        try:
+            text = msgspec.json.encode(noted).ljust(_SIZE_BYTES)
+            os.pwrite(self._descriptor, text, 0)
+        except OSError as error:
+            self._cannot(error)
+
+    def remove(self) -> None:
+        """Leave nothing."""
+        self.noted = Noted()
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave it to the next process as it is."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _cannot(self, error: OSError) -> None:
+        # A convenience: without it, a load waits for what was left open as any other does.
+        log.bind(action="load_note_failed").debug("{} cannot be used: {}", self._path, error)
+
+
+def _locked(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # One that its holder has removed meanwhile is nobody's file any more.
+        held = os.fstat(descriptor).st_nlink > 0
+    except BlockingIOError:
+        held = False
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if held:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _decoded(text: bytes) -> Noted | None:
+    try:
+        return msgspec.json.decode(text, type=Noted)
+    except msgspec.MsgspecError:
+        return None  # a new file is empty

@@ -1,0 +1,119 @@
+"""``python -m pipeline`` whose processes kill themselves at hard places, each place once.
+
+This is the main module, which each spawned stage imports again as ``__mp_main__``; so what is
+wrapped here is wrapped in the stages too, and there is no way to it in the product. A place is
+wrapped only in the process that is to die there.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.entry_points import kind_of
+from tests.acceptance.chaos.places import PLACES, Call, Place, When
+
+# Names of places, with commas between them.
+PLACES_VARIABLE = "CHAOS_PLACES"
+# A folder that gets a file for each place at which a process has died.
+MARKERS_VARIABLE = "CHAOS_MARKERS"
+
+
+def wrapped(
+    place: Place, real: Callable[..., Any], first_here: Callable[[], bool]
+) -> Callable[..., Any]:
+    """What a place names, with this process's death before it, after it or in its middle.
+
+    Args:
+        place: when it is, and which calls count.
+        real: what the place names.
+        first_here: whether nobody has died here yet.
+    """
+    passings = itertools.count(1)
+
+    def die_if(when: When, *call: Any) -> None:
+        if dies(when, *call):
+            _die()
+
+    def dies(when: When, *call: Any) -> bool:
+        counts = place.when is when and place.counts(Call(*call))
+        return counts and next(passings) == place.passing and first_here()
+
+    @functools.wraps(real)
+    def called(*arguments: Any, **named: Any) -> Any:
+        die_if(When.BEFORE, arguments, named)
+        result = real(*arguments, **named)
+        die_if(When.AFTER, arguments, named, result)
+        return result
+
+    @functools.wraps(real)
+    async def awaited(*arguments: Any, **named: Any) -> Any:
+        die_if(When.BEFORE, arguments, named)
+        result = await real(*arguments, **named)
+        die_if(When.AFTER, arguments, named, result)
+        return result
+
+    @functools.wraps(real)
+    async def written(loop: Any, sock: Any, data: bytes) -> None:
+        if dies(When.HALF, (loop, sock, data)):
+            await real(loop, sock, data[: len(data) // 2])
+            _die()
+        await real(loop, sock, data)
+
+    if place.when is When.HALF:
+        return written
+    return awaited if inspect.iscoroutinefunction(real) else called
+
+
+def find(where: str) -> tuple[Any, str, Any]:
+    """What holds the thing that ``where`` names, its name there, and the thing.
+
+    Raises:
+        AttributeError, ImportError: it is no longer there.
+    """
+    module, _, path = where.partition(":")
+    *outer, name = path.split(".")
+    holder = functools.reduce(getattr, outer, importlib.import_module(module))
+    return holder, name, getattr(holder, name)
+
+
+def arm(process: str) -> None:
+    """Wrap this process's places."""
+    folder = Path(os.environ[MARKERS_VARIABLE])
+    for name in os.environ[PLACES_VARIABLE].split(","):
+        place = PLACES[name]
+        if place.process == kind_of(process):
+            holder, attribute, real = find(place.where)
+            setattr(holder, attribute, wrapped(place, real, functools.partial(_mark, folder, name)))
+
+
+def _mark(folder: Path, name: str) -> bool:
+    """Whether nobody has died at this place yet; says who is about to."""
+    try:
+        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with open(descriptor, "w") as file:
+        file.write(multiprocessing.current_process().name)
+    return True
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ in ("__main__", "__mp_main__"):
+    arm(multiprocessing.current_process().name)
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""``python -m pipeline`` in which some requests kill their worker.
+
+This is the main module, which each spawned stage imports again as ``__mp_main__``; so what is put
+in here is there in the stages, and there is no way to it in the product. It does not replace what
+it wraps: calls of other paths go through.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+# A request whose path has this in it dies so.
+SEGFAULT = "dies-of-segfault"
+OUT_OF_MEMORY = "dies-of-memory"
+EATEN_BYTES = 256 * 1024 * 1024
+
+
+def _die(target: str) -> None:
+    if SEGFAULT in target:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if OUT_OF_MEMORY in target:
+        eaten = bytearray(EATEN_BYTES)
+        for page in range(0, EATEN_BYTES, 4096):
+            eaten[page] = 1
+        # As the kernel does to the largest process.
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrap() -> None:
+    from stages.execute.client import ArmClient
+
+    exchange = ArmClient.exchange
+
+    def wrapped(self: ArmClient, method: str, target: str, *rest: Any) -> Any:
+        _die(target)
+        return exchange(self, method, target, *rest)
+
+    ArmClient.exchange = wrapped  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    from pipeline.cli import main
+
+    sys.exit(main())
+elif __name__ == "__mp_main__":
+    _wrap()

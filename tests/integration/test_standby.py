@@ -1,0 +1,67 @@
+"""The process that stands by for ``load``: it takes over at once, and is nobody's burden."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pipeline.standby import TITLE
+from tests.acceptance.chaos.job import Job
+from tests.acceptance.command import Running, collector
+from tests.processes import children, is_gone, title_of, until
+
+STANDBY = f"{TITLE}: load"
+
+
+def standby_of(running: Running) -> int:
+    """Process id of the one that stands by, once it has imported all and waits."""
+    return int(
+        until(lambda: [p for p in children(running.process.pid) if title_of(p) == STANDBY])[0]
+    )
+
+
+def test_it_takes_the_place_of_a_killed_load_and_another_stands_by(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    job = Job(settings)
+    with collector(settings, tmp_path / "out") as running:
+        pids = running.await_stages()
+        standby = standby_of(running)
+        os.kill(pids["load"], signal.SIGKILL)
+        until(lambda: running.stages().get("load") == standby, what=running.output)
+        job.send(20)
+        job.await_empty()
+        assert standby_of(running) not in (standby, pids["load"])
+        running.send(signal.SIGTERM)
+        assert running.ended() == 0
+        until(lambda: children(running.process.pid) == [])
+    job.assert_whole()
+
+
+def test_its_death_is_told_and_stops_nothing(settings: dict[str, str], tmp_path: Path) -> None:
+    job = Job(settings)
+    with collector(settings, tmp_path / "out") as running:
+        pids = running.await_stages()
+        os.kill(standby_of(running), signal.SIGKILL)
+        until(lambda: '"action":"standby_died"' in running.output)
+        os.kill(pids["load"], signal.SIGKILL)
+        job.send(20)
+        job.await_empty()
+        running.send(signal.SIGTERM)
+        assert running.ended() == 0, running.output[-4000:]
+    job.assert_whole()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_does_not_outlive_its_supervisor(
+    settings: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    with collector(settings, tmp_path / "out") as running:
+        running.await_stages()
+        standby = standby_of(running)
+        running.send(number)
+        running.ended()
+        until(lambda: is_gone(standby), 5.0)
