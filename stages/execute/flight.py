@@ -53,16 +53,19 @@ class FlightRecorder:
         self._size = max(mmap.PAGESIZE, threads * SLOT_BYTES)
         # In use once open() was called; until then nothing is forgotten that was not told.
         self._slots = mmap.mmap(-1, self._size)
+        self._inode = 0
 
     def open(self) -> None:
         """Forget what the process before has left, and record from here on."""
         self.died_in = []
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._path.unlink(missing_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 # A page that the disk has no room for would end the process when it is touched.
                 os.posix_fallocate(descriptor, 0, self._size)
                 self._slots = mmap.mmap(descriptor, self._size)
+                self._inode = os.fstat(descriptor).st_ino
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -85,7 +88,9 @@ class FlightRecorder:
     def close(self) -> None:
         """The process ends in order: nothing it was busy with has killed it."""
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            # Whoever outlives a killed supervisor for a moment leaves the next one's file alone.
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
 
 
 def _read(path: Path) -> list[InCall]:

@@ -85,6 +85,7 @@ class LeaseJournal:
         self._path = folder / FILE
         self._held = held
         self._file = -1
+        self._inode = 0
         self._size = 0
         self._size_at_start = 0
 
@@ -113,6 +114,7 @@ class LeaseJournal:
             self._file = descriptor
             self._write(data)
             unfinished.rename(self._path)
+            self._inode = os.fstat(descriptor).st_ino
         except OSError as error:
             self._fail(error)
             return
@@ -132,9 +134,11 @@ class LeaseJournal:
 
     def close(self) -> None:
         """Nothing is held any more, or nobody is to go on with it."""
-        self._stop()
         with suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            # Whoever outlives a killed supervisor for a moment leaves the next one's file alone.
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        self._stop()
 
     def _write(self, data: bytes) -> int:
         written = 0

@@ -74,3 +74,14 @@ def test_without_a_file_it_records_nothing_and_the_process_lives(tmp_path: Path)
     recorder.began(0, entry(CALL))
     recorder.ended(0)
     recorder.close()
+
+
+def test_one_that_ends_late_leaves_the_file_of_the_next_alone(tmp_path: Path) -> None:
+    path = tmp_path / "execute-0.flight"
+    late, following = FlightRecorder(path, THREADS), FlightRecorder(path, THREADS)
+    late.open()
+    following.open()
+    following.began(0, entry(CALL))
+    late.began(1, entry(ALONE))
+    late.close()
+    assert FlightRecorder(path, THREADS).died_in == [CALL]

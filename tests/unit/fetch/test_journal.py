@@ -113,3 +113,11 @@ def test_a_disk_that_is_full_leaves_no_journal_rather_than_a_wrong_one(tmp_path:
     assert left(tmp_path) == []
     made.append(held(3))
     assert left(tmp_path) == []
+
+
+def test_one_that_ends_late_leaves_the_journal_of_the_next_alone(tmp_path: Path) -> None:
+    late = written(tmp_path, held(1))
+    LeaseJournal(tmp_path, lambda: [held(2)]).open()
+    late.append(held(3))
+    late.close()
+    assert left(tmp_path) == [held(2)]

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.fetch.poison import MAX_STORED_BYTES, envelope, original
+from stages.fetch.poison import (
+    MAX_STORED_BYTES,
+    Mark,
+    envelope,
+    fitted,
+    moving,
+    moving_since,
+    original,
+)
 
 NOW = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
 CHANCE = random.Random(20261123)
@@ -94,3 +102,44 @@ def test_it_says_why_from_where_and_when() -> None:
 def test_what_is_no_envelope_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="not a poison envelope"):
         original(text)
+
+
+# ── on the way ───────────────────────────────────────────────────────────────────────────────────
+
+MESSAGE_ID = "00000000-0000-0000-0000-000000000001"
+MARK = Mark("f" * 36, "A" * 40, NOW)
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_a_message_on_its_way_holds_its_envelope_and_where_it_goes(text: str, detail: str) -> None:
+    stored = sealed(text, detail=detail)
+    marked = moving(stored, MARK)
+    assert marked is not None
+    assert size(marked) <= MAX_STORED_BYTES
+    found = moving_since(marked, MESSAGE_ID)
+    assert found is not None
+    assert found[1] == MARK
+    assert fitted(found[0]) == stored
+
+
+@pytest.mark.parametrize("text", FULL.values(), ids=FULL)
+def test_even_the_largest_has_room_for_the_mark(text: str) -> None:
+    marked = moving(sealed(text, detail="a" * 10_000, message_id="m" * 256), MARK)
+    assert marked is not None
+    assert size(marked) <= MAX_STORED_BYTES
+    found = moving_since(marked, MESSAGE_ID)
+    assert found is not None
+    stored = fitted(found[0])
+    assert stored is not None
+    assert original(stored) == text
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "[" * 60_000, sealed("{")])
+def test_what_is_on_no_way_is_told(text: str) -> None:
+    assert moving_since(text, MESSAGE_ID) is None
+
+
+def test_a_copied_mark_is_none() -> None:
+    marked = moving(sealed("{"), MARK)
+    assert marked is not None
+    assert moving_since(marked, "another message's id") is None
