@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pipeline.errors import BadMessage, DependencyError
@@ -147,10 +148,15 @@ class Returns:
                 "lease lost ({}) on the way to the poison queue; whoever has it goes on", lost
             )
         except DependencyError as failed:
-            # It stays in its queue and is looked at again when its lease runs out.
+            after_s = retry_delay_s(message.dequeue_count)
             log.bind(action="poison_failed", message_id=known_as).warning(
-                "could not finish moving a message to the poison queue: {}", failed
+                "could not finish moving a message to the poison queue; trying again in {} s: {}",
+                after_s,
+                failed,
             )
+            with suppress(DependencyError, LeaseLost):
+                # Where that fails too, or its receipt has changed, it comes when its lease ends.
+                await self._io.release(queue, message.id, message.pop_receipt, after_s)
         finally:
             self.under_way -= 1
 

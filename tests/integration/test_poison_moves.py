@@ -162,3 +162,27 @@ def test_a_place_that_nobody_knows_of_says_what_it_is(settings: dict[str, str]) 
     run(config_of(settings), test)
     with queue(settings, "-poison") as poison:
         assert all_messages(poison) == [PLACEHOLDER]
+
+
+def test_one_that_cannot_be_moved_now_comes_back_soon_and_later_each_time(
+    settings: dict[str, str],
+) -> None:
+    with queue(settings) as client, queue(settings, "-poison") as poison:
+        client.send_message("{")
+        poison.delete_queue()
+
+    async def test(io: QueueIo, returns: Returns, name: str) -> None:
+        deliveries = 0
+        while deliveries < 2:
+            for message in (await io.receive(name))[0]:
+                deliveries = message.dequeue_count
+                await returns.poison(name, message, None, ERROR)
+            await asyncio.sleep(0.05)
+        with queue(settings, "-poison") as poison:
+            poison.create_queue()
+        await move_all(io, returns, name, 1)
+
+    # Its lease would keep it away for ten minutes.
+    config = load(environ={**settings, "VISIBILITY_TIMEOUT": "600"}, needs=("queue",))
+    assert run(config, test) == {"messages_poisoned": 1}
+    assert len(letters(settings)) == 1
