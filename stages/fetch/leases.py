@@ -22,6 +22,8 @@ LEASE_MAX_AGE_S = 24 * 3600.0
 
 # A lease is renewed when this part of it is over.
 RENEWAL_AT = 0.5
+# A renewal that has not been done by then is late.
+LATE_AT = 0.75
 # Matches no attempt: the request waits to be handed out.
 NO_ATTEMPT = 0
 
@@ -126,6 +128,7 @@ class LeaseBook:
         self._next_id = first_id
         self._attempts = first_id
         self._leases: dict[int, Lease] = {}
+        self._by_message: dict[tuple[str, str], Lease] = {}
         self.working = 0
         self.text_bytes = 0
 
@@ -138,6 +141,10 @@ class LeaseBook:
     def get(self, lease_id: int) -> Lease | None:
         """The lease with this id, or None when it is done, lost or another process's."""
         return self._leases.get(lease_id)
+
+    def of_message(self, queue: str, queue_message_id: str) -> Lease | None:
+        """The lease of this message, or None when it is not held."""
+        return self._by_message.get((queue, queue_message_id))
 
     def is_foreign(self, lease_id: int) -> bool:
         """An earlier ``fetch`` had this lease, and this one has not gone on with it."""
@@ -160,6 +167,7 @@ class LeaseBook:
             open_requests=len(planned),
         )
         self._leases[ref.lease_id] = lease
+        self._by_message[ref.queue, ref.queue_message_id] = lease
         self.working += len(planned)
         self.text_bytes += len(text)
         return lease
@@ -305,6 +313,13 @@ class LeaseBook:
             lease.expires_at_s = now_s + self._timeout_s
             lease.renewing = False
 
+    def late(self, now_s: float) -> bool:
+        """Some renewal is late: there are more leases than can be renewed in time."""
+        return any(
+            now_s >= lease.expires_at_s - self._timeout_s * (1 - LATE_AT)
+            for lease in self._leases.values()
+        )
+
     def not_renewed(self, lease_id: int) -> None:
         """A renewal failed for now and may be tried again."""
         if (lease := self._leases.get(lease_id)) is not None:
@@ -314,6 +329,7 @@ class LeaseBook:
         """Take a lease out: lost, expired or released. Its rows are harmless; MERGE finds them."""
         lease = self._leases.pop(lease_id, None)
         if lease is not None:
+            self._by_message.pop((lease.ref.queue, lease.ref.queue_message_id), None)
             self.text_bytes -= len(lease.text)
             self.working -= sum(s.stand is Stand.WORKING for s in lease.requests.values())
         return lease

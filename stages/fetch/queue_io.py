@@ -30,7 +30,7 @@ PLACEHOLDER = (
 RECEIVE_MESSAGES = 32
 # Threads for receives and deletes; renewals have their own, so that nothing delays them.
 WORK_THREADS = 12
-RENEWAL_THREADS = 4
+RENEWAL_THREADS = 8
 # A renewal is not waited for longer than this part of a lease, so that one connection on which
 # nothing comes back does not cost a short lease: at half-life there is time for two more tries.
 RENEWAL_SILENCE = 1 / 6
@@ -203,7 +203,7 @@ class QueueIo:
         message_id: str,
         pop_receipt: str,
         after_s: int,
-        **options: float,
+        **options: Any,
     ) -> str:
         def update(client: QueueClient) -> str:
             # Without visibility_timeout the message would be visible at once.

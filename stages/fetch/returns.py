@@ -45,11 +45,13 @@ class Returns:
         io: the queue's operations.
         book: the leases of this process.
         journal: where they are written down.
-        counters: ``messages_done``, ``messages_poisoned``, ``messages_released``, ``leases_lost``.
+        counters: ``messages_done``, ``messages_poisoned``, ``messages_released``, ``leases_lost``,
+            ``leases_regained``.
         visibility_timeout_s: length of a lease.
 
     Attributes:
         under_way: operations that have begun and must not be cut off.
+        late: leases are not renewed in time, so no more should be taken.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Returns:
         visibility_timeout_s: float,
     ) -> None:
         self.under_way = 0
+        self.late = False
         self._io = io
         self._book = book
         self._journal = journal
@@ -191,6 +194,7 @@ class Returns:
         renewals: set[asyncio.Task[None]] = set()
         while True:
             now_s = time.monotonic()
+            self.late = self._book.late(now_s)
             for lease in self._book.due_renewals(now_s):
                 if now_s - lease.received_at_s > LEASE_MAX_AGE_S:
                     self._lost(lease, "held for too long")
@@ -201,17 +205,17 @@ class Returns:
             await asyncio.sleep(self._tick_s)
 
     async def _renew(self, lease: Lease) -> None:
-        ref = lease.ref
+        ref, before = lease.ref, lease.pop_receipt
         try:
-            pop_receipt, asked_s = await self._io.renew(
-                ref.queue, ref.queue_message_id, lease.pop_receipt
-            )
+            pop_receipt, asked_s = await self._io.renew(ref.queue, ref.queue_message_id, before)
             # On the lease itself too: it may have left the book, and wait for its delete.
             lease.pop_receipt = pop_receipt
             self._book.renewed(ref.lease_id, pop_receipt, asked_s)
             self._journal.append(Renewed(ref.lease_id, pop_receipt, wall_s(lease.expires_at_s)))
         except LeaseLost as error:
-            self._lost(lease, str(error))
+            # Unless it ran out, and was received again meanwhile.
+            if lease.pop_receipt == before:
+                self._lost(lease, str(error))
         except DependencyError as error:
             self._book.not_renewed(ref.lease_id)
             log.bind(action="renew_failed", message_id=ref.message_id).warning(
@@ -219,6 +223,20 @@ class Returns:
             )
         finally:
             lease.renewing = False
+
+    def regained(self, lease: Lease, message: Received, asked_s: float) -> None:
+        """A message that is held has run out and was received again: it goes on as it was.
+
+        Args:
+            lease: its lease.
+            message: as received again.
+            asked_s: monotonic seconds before the call.
+        """
+        lease.pop_receipt = message.pop_receipt
+        self._book.renewed(lease.ref.lease_id, message.pop_receipt, asked_s)
+        entry = Renewed(lease.ref.lease_id, message.pop_receipt, wall_s(lease.expires_at_s))
+        self._journal.append(entry)
+        self._counters["leases_regained"] += 1
 
     async def _after_renewal(self, lease: Lease) -> None:
         """Wait for a renewal under way: it makes the pop receipt void that we have now."""

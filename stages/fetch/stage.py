@@ -21,7 +21,6 @@ from pipeline.messages import (
     Excused,
     Executed,
     Flush,
-    InCall,
     LeaseRef,
     NoToken,
     Receipt,
@@ -49,8 +48,8 @@ from stages.fetch.tokens import TokenKeeper
 RECEIVERS = 4
 # Text of held messages; past this, receiving pauses.
 MAX_HELD_BYTES = 64 * 1024 * 1024
-# Renewals that a queue some 40 ms away takes from our threads. No more leases are held than can be
-# renewed in time, however long nothing can be loaded.
+# Half of the renewals that a queue some 40 ms away takes from our threads. No more leases are held
+# than can be renewed in time, however long nothing can be loaded.
 RENEWALS_PER_S = 100
 MIN_LEASES = 200
 # An empty queue is asked again after a pause that doubles: each question costs money.
@@ -254,9 +253,13 @@ class Fetch(Stage):
             and self._book.text_bytes < MAX_HELD_BYTES
             and self._spool.size_bytes < self.config.spool_bytes
             and self._disk.has_room
+            and not self._returns.late
         )
 
     def _take(self, queue: str, message: Received, asked_s: float) -> None:
+        if (held_already := self._book.of_message(queue, message.id)) is not None:
+            self._returns.regained(held_already, message, asked_s)
+            return
         text = message.text
         parsed: ParsedMessage | None = None
         try:
@@ -297,7 +300,8 @@ class Fetch(Stage):
         blamed, excused = self._hand_out.worker_up(peer, up, time.monotonic())
         if excused:
             self.tell_supervisor(Excused(peer))
-        if blamed is not None and (lease := self._lease_of(blamed)) is not None:
+        lease = self._book.of_message(blamed.queue, blamed.queue_message_id) if blamed else None
+        if blamed is not None and lease is not None:
             self.counters["workers_killed"] += 1
             # Before the rest is handed out again, or it would go out with it.
             self._book.drop(lease.ref.lease_id)
@@ -313,13 +317,6 @@ class Fetch(Stage):
                 self.spawn(self._returns.give_up(lease, problem))
         self._hand_out.take_up(peer)
         self._resume.heard(peer)
-
-    def _lease_of(self, call: InCall) -> Lease | None:
-        wanted = (call.queue, call.queue_message_id)
-        for lease in self._book:
-            if (lease.ref.queue, lease.ref.queue_message_id) == wanted:
-                return lease
-        return None
 
     def _executed(self, peer: str, message: Executed) -> None:
         lease_id, index = message.lease_id, message.index

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.messages import LeaseRef, Part, PlannedRequest
-from stages.fetch.leases import Dispatch, Lease, LeaseBook, Stand, Tally
+from stages.fetch.leases import LATE_AT, Dispatch, Lease, LeaseBook, Stand, Tally
 
 TIMEOUT_S = 300.0
 WORKERS = ("execute-0", "execute-1")
@@ -42,6 +42,46 @@ def test_a_lease_is_done_when_its_last_request_is_committed() -> None:
     assert book.receipt("b1", [part(work, 0, 5, 5)]) == []
     assert book.receipt("b2", [part(work, 1, 0, 0)]) == [lease]
     assert (len(book), book.working, book.text_bytes) == (0, 0, 0)
+
+
+def test_a_message_is_found_for_as_long_as_it_is_held() -> None:
+    book = LeaseBook(TIMEOUT_S, 100)
+    lease = added(book)
+    name = lease.ref.queue_message_id
+    assert book.of_message("q", name) is lease
+    assert book.of_message("other", name) is None
+    book.drop(lease.ref.lease_id)
+    assert book.of_message("q", name) is None
+
+
+def test_renewals_are_late_when_one_has_not_come_in_three_quarters_of_a_lease() -> None:
+    book = LeaseBook(TIMEOUT_S, 100)
+    lease = added(book, now_s=0.0)
+    added(book, now_s=200.0)
+    assert not book.late(TIMEOUT_S * LATE_AT - 1)
+    assert book.late(TIMEOUT_S * LATE_AT)
+    book.renewed(lease.ref.lease_id, "new", TIMEOUT_S * LATE_AT)
+    assert not book.late(TIMEOUT_S * LATE_AT)
+
+
+def test_what_others_have_of_a_resumed_message_is_not_handed_out_again() -> None:
+    book = LeaseBook(TIMEOUT_S, 100)
+    lease = book.add(ref(7, 4), "text", [planned(i) for i in range(4)], 0.0)
+    before = LeaseRef(7, 50, "q", "id-7", "pop", "m", None, 0, 1, 4)
+    book.resumed(7, 50, 0, "execute-0")
+    book.unsealed([Part(before, 1, 3, 3)], batch_generation=2)
+    book.sealed("b1", [Part(before, 2, 3, 3)])
+    assert book.untouched(lease) == [3]
+    # From here on they are as any other: what dies is done again, what is committed is done.
+    assert book.held_by("execute-0") == {7: [0]}
+    assert book.unsealed_before(3) == {7: [1]}
+    assert book.executed(7, 50, 0, 2)
+    [again] = book.dispatch(lease, {3: "execute-0"})
+    assert again.lease.attempt > 100
+    parts = [Part(before, i, 3, 3) for i in range(3)]
+    assert book.receipt("b1", [*parts, Part(again.lease, 3, 0, 0)]) == [lease]
+    assert not book.is_foreign(101)
+    assert book.is_foreign(7)
 
 
 def test_a_receipt_told_twice_counts_once() -> None:
