@@ -24,6 +24,9 @@ from stages.fetch.suspects import Suspects
 # workers themselves are broken, and the messages must not pay for it.
 EXCUSED_S = 300.0
 
+# How often a full spool is looked at again.
+SPACE_PAUSE_S = 0.1
+
 # Lease id to the indices of its requests.
 Held = dict[int, list[int]]
 
@@ -37,6 +40,7 @@ class HandOut:
         suspects: messages that may kill their worker.
         book: the leases.
         links: links to the workers that stand, by name.
+        has_space: whether the spool has room for more rows.
         spawn: runs a task for as long as the process lives.
         counters: ``requests_redone``, ``workers_killed`` by a message.
     """
@@ -48,12 +52,14 @@ class HandOut:
         suspects: Suspects,
         book: LeaseBook,
         links: dict[str, DataLink],
+        has_space: Callable[[], bool],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         counters: Counter[str],
     ) -> None:
         self._max_in_flight = max_in_flight
         self._book = book
         self._links = links
+        self._has_space = has_space
         self._spawn = spawn
         self._counters = counters
         self._router = Router(workers)
@@ -108,7 +114,7 @@ class HandOut:
         """Hand out for ever."""
         while True:
             self._wanted.clear()
-            while self._backlog and not self._stopped:
+            while self._backlog and not self._stopped and self._has_space():
                 room = self._max_in_flight - self.outstanding
                 if room <= 0:
                     break
@@ -118,7 +124,10 @@ class HandOut:
                     self._backlog.appendleft((lease_id, later))
                 if (lease := self._book.get(lease_id)) is not None:
                     self._hand_out(lease, now)
-            await self._wanted.wait()
+            # Room in the spool is made without a word to here.
+            limit_s = None if self._has_space() else SPACE_PAUSE_S
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), limit_s)
 
     def executed(self, worker: str, own: bool, now_s: float) -> None:
         """A worker has finished a request.

@@ -80,6 +80,7 @@ class Fetch(Stage):
             self._suspects,
             self._book,
             self.links,
+            self._has_space,
             self.spawn,
             self.counters,
         )
@@ -251,10 +252,12 @@ class Fetch(Stage):
             self._hand_out.has_room
             and len(self._book) < self._max_leases
             and self._book.text_bytes < MAX_HELD_BYTES
-            and self._spool.size_bytes < self.config.spool_bytes
-            and self._disk.has_room
+            and self._has_space()
             and not self._returns.late
         )
+
+    def _has_space(self) -> bool:
+        return self._spool.size_bytes < self.config.spool_bytes and self._disk.has_room
 
     def _take(self, queue: str, message: Received, asked_s: float) -> None:
         if (held_already := self._book.of_message(queue, message.id)) is not None:

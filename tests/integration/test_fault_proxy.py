@@ -16,7 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.acceptance.chaos.proxy import HOST, FaultProxy, Service
+from tests.acceptance.chaos.proxy import HOST, FaultProxy
+from tests.acceptance.chaos.troubles import Service
 from tests.processes import open_descriptors, until
 
 # A client's patience: longer than anything takes here that is not silent.

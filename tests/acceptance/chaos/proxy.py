@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+from tests.acceptance.chaos.troubles import Service, trouble
 from tests.acceptance.chaos.wire import (
     MAX_HEAD_BYTES,
     BrokenHttp,
@@ -55,26 +56,6 @@ KINDS: tuple[Kind, ...] = (
 )
 # A request on a connection that was forgotten while it was idle is counted as this.
 FORGOTTEN = "forgotten"
-
-Service = Literal["plain", "arm", "queue"]
-
-_XML = (
-    '<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{text}</Message>'
-    "</Error>"
-)
-_JSON = '{{"error":{{"code":"{code}","message":"{text}"}}}}'
-# What each service says in its trouble: status, code, text.
-_TROUBLES: dict[Service, tuple[tuple[int, str, str], ...]] = {
-    "plain": ((503, "", "Service Unavailable"), (500, "", "Internal Server Error")),
-    "arm": (
-        (503, "ServiceUnavailable", "The service is unavailable now."),
-        (500, "InternalServerError", "An unexpected error occurred."),
-    ),
-    "queue": (
-        (503, "ServerBusy", "The server is busy."),
-        (500, "InternalError", "The server encountered an internal error."),
-    ),
-}
 
 T = TypeVar("T")
 
@@ -299,7 +280,7 @@ class FaultProxy:
             if kind == "half_open":
                 return await _silence(link)
             if kind == "status_5xx":
-                await _send(link.writer, self._trouble(request))
+                await _send(link.writer, trouble(self._service, request.method, self._chance))
                 continue
             if rule is not None and kind == "latency":
                 await asyncio.sleep(rule.latency_s)
@@ -350,19 +331,6 @@ class FaultProxy:
         """Hold an answer back that comes in the middle of a blackhole."""
         while hole := [r for r in self._rules if r.kind == "blackhole" and r.total]:
             await hole[0].healed.wait()
-
-    def _trouble(self, request: Message) -> bytes:
-        status, code, text = self._chance.choice(_TROUBLES[self._service])
-        headers = []
-        if self._service == "arm":
-            headers.append("Content-Type: application/json; charset=utf-8")
-            text = _JSON.format(code=code, text=text)
-        elif self._service == "queue":
-            headers += ["Content-Type: application/xml", f"x-ms-error-code: {code}"]
-            text = _XML.format(code=code, text=text)
-        headers.append(f"Content-Length: {len(text)}")
-        head = "\r\n".join([f"HTTP/1.1 {status} {code or text}", *headers, "", ""])
-        return (head + ("" if request.method == "HEAD" else text)).encode()
 
 
 def _bound(port: int) -> socket.socket:

@@ -50,12 +50,14 @@ class Handing:
         self.counters: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self.suspects = Suspects(MAX_DEQUEUE_COUNT)
+        self.space = True
         self.out = HandOut(
             WORKERS,
             max_in_flight,
             self.suspects,
             self.book,
             self.links,
+            lambda: self.space,
             self._spawn,
             self.counters,
         )
@@ -109,6 +111,20 @@ def test_no_more_is_handed_out_than_may_be_in_flight() -> None:
         await handing.settle()
         assert len(handing.sent[worker].handed()) == 4
         assert handing.out.backlog == 1
+
+    run(test)
+
+
+def test_what_was_received_already_waits_for_a_full_spool_too() -> None:
+    async def test() -> None:
+        handing = Handing()
+        handing.space = False
+        handing.lease(1)
+        await handing.settle()
+        assert handing.out.outstanding == 0
+        handing.space = True  # load has made room, and says nothing to anyone here
+        while not handing.out.outstanding:
+            await asyncio.sleep(0)
 
     run(test)
 
