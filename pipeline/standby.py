@@ -20,8 +20,10 @@ from pipeline.launch import Launched, launch
 
 # After it ended on its own, another is started no sooner than this.
 RESTART_S = 30.0
-# So long after all stages stand: a short run needs none, and a restart has the processor first.
-SETTLED_S = 3.0
+# So long after all stages stand: a short run pays for none.
+FIRST_AFTER_S = 8.0
+# And where one was needed already: the restart has the processor first.
+NEXT_AFTER_S = 1.0
 TITLE = "azure-collector standby"
 
 
@@ -38,6 +40,7 @@ class Standby:
         self._config = config
         self._launched: Launched | None = None
         self._not_before_s = 0.0
+        self._after_s = FIRST_AFTER_S
 
     @property
     def process(self) -> BaseProcess | None:
@@ -51,7 +54,9 @@ class Standby:
             now_s: monotonic seconds.
             settled_s: since when all stages have stood.
         """
-        return self._launched is None and now_s >= max(self._not_before_s, settled_s + SETTLED_S)
+        return self._launched is None and now_s >= max(
+            self._not_before_s, settled_s + self._after_s
+        )
 
     def start(self) -> BaseProcess:
         """Start one."""
@@ -60,6 +65,7 @@ class Standby:
 
     def take(self) -> Launched | None:
         """Give the process away, to be the stage from now on."""
+        self._after_s = NEXT_AFTER_S
         launched, self._launched = self._launched, None
         return launched
 

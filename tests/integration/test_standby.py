@@ -6,8 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-
 from pipeline.standby import TITLE
 from tests.acceptance.chaos.job import Job
 from tests.acceptance.command import Running, collector
@@ -55,13 +53,10 @@ def test_its_death_is_told_and_stops_nothing(settings: dict[str, str], tmp_path:
     job.assert_whole()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_it_does_not_outlive_its_supervisor(
-    settings: dict[str, str], tmp_path: Path, number: signal.Signals
-) -> None:
+def test_it_does_not_outlive_a_killed_supervisor(settings: dict[str, str], tmp_path: Path) -> None:
     with collector(settings, tmp_path / "out") as running:
         running.await_stages()
         standby = standby_of(running)
-        running.send(number)
+        running.send(signal.SIGKILL)
         running.ended()
         until(lambda: is_gone(standby), 5.0)
