@@ -9,19 +9,24 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from pipeline import tables
 from pipeline.config import Config
-from pipeline.errors import DependencyError, Unreachable
+from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
 from pipeline.logs import log
 from pipeline.spool import SealedBatch
-from stages.load import context, failures, merge, schema, staging, unfit
+from stages.load import context, failures, merge, proof, schema, staging, stale, unfit
+from stages.load.note import SESSIONS_LIMIT, Note, abandoned_beside
 from stages.load.session import Session, connect
 
 # Snowflake rolls an idle transaction back after five minutes if another one waits for it, and a
 # COMMIT after that is no error. A pause this long before COMMIT (a stopped process, a suspended
 # machine) means the load is done again.
 PAUSE_LIMIT_S = 60.0
+# The folder is this collector's own: who still holds the note is a process of the one before, whose
+# supervisor was killed. It ends by itself, and until then its transaction may be in the way.
+PREDECESSOR_LIMIT_S = 3.0
 # Set-aside rows that get a log line of their own, for each load.
 LOGGED_ROWS = 20
 
@@ -49,18 +54,23 @@ class Loader:
     """Loads sealed batches, one load at a time, over one session that it opens when it needs it.
 
     Args:
-        config: the SNOWFLAKE settings and DEDUPE_WINDOW.
+        config: the SNOWFLAKE settings, DEDUPE_WINDOW, and the spool's folder for a note to the
+            loader that comes after.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._session: Session | None = None
-        self._rehearsed = False
+        self._note = Note(config.spool_dir)
+        self._fingerprint = proof.fingerprint(config)
+        # The open session has not been checked: another was, a moment ago.
+        self._trusting = False
 
     def open(self) -> None:
         """Connect, and make sure that the tables are there and may be written.
 
-        Nothing happens if it is open.
+        Nothing happens if it is open. What an earlier session has left open is aborted, and what
+        it has found good, or loaded into, a moment ago is not checked again.
 
         Raises:
             ConfigError: a setting is missing or the private key cannot be read.
@@ -69,23 +79,37 @@ class Loader:
         """
         if self._session is not None:
             return
+        self._trusting = False
         session = connect(self._config)
         try:
-            context.require(self._config, session)
-            schema.ensure(session)
-            if not self._rehearsed:
+            self._settle(session, PREDECESSOR_LIMIT_S)
+            self._settle_beside(session)
+            self._trusting = proof.holds(self._note.noted, self._fingerprint, time.time())
+            if not self._trusting:
+                context.require(self._config, session)
+                schema.ensure(session)
                 _rehearse(session)
-                self._rehearsed = True
+                self._prove()
         except BaseException:
-            session.close()
+            self._end(session)
             raise
         self._session = session
 
     def close(self) -> None:
         """End the session. Loading again opens another."""
         if self._session is not None:
-            self._session.close()
+            self._end(self._session)
             self._session = None
+        self._note.leave()
+
+    def _end(self, session: Session) -> None:
+        """End a session that has no transaction: of this one nothing needs to be noted."""
+        session.close()
+        others = _without(session.session_id, self._note.noted.sessions)
+        if others:
+            self._note.write(replace(self._note.noted, sessions=others))
+        else:
+            self._note.remove()
 
     def load(self, batches: Sequence[SealedBatch]) -> Loaded:
         """Load batches together: all of their rows are committed, or none.
@@ -98,14 +122,57 @@ class Loader:
                 closed; loading the same batches again is harmless, whether or not they are in.
             DependencyError: Snowflake refused (its other kinds too); the session is closed.
         """
+        try:
+            return self._in_session(batches)
+        except (NotThere, Unauthorised):
+            if not self._trusting:
+                raise
+            # It was there a moment ago. With the next session all of it is looked at again.
+            return self._in_session(batches)
+
+    def _in_session(self, batches: Sequence[SealedBatch]) -> Loaded:
         self.open()
         assert self._session is not None
+        self._settle(self._session)
         try:
-            return self._load(self._session, batches)
-        except BaseException:
-            # Ending the session rolls back and drops what was staged, whatever state it is in.
-            self.close()
+            loaded = self._load(self._session, batches)
+        except BaseException as error:
+            # Ending the session rolls back and drops what was staged, whatever state it is in. Its
+            # note stays: nobody knows whether Snowflake has heard of the end.
+            self._session.close()
+            self._session = None
+            if not isinstance(error, Unreachable):
+                self._note.write(replace(self._note.noted, checked=""))
             raise
+        self._prove()
+        return loaded
+
+    def _settle(self, session: Session, wait_s: float = 0.0) -> None:
+        """Note that this session may have a transaction, and abort what earlier ones left open.
+
+        Before each load: the process that held the note until now may have died meanwhile.
+        """
+        taken, own = self._note.take(wait_s), session.session_id
+        sessions = self._note.noted.sessions
+        if own is None or (own in sessions and not taken):
+            return
+        left = _without(own, sessions)
+        if stale.abort(session, left):
+            left = ()
+        self._note.write(replace(self._note.noted, sessions=(*left, own)[-SESSIONS_LIMIT:]))
+
+    def _settle_beside(self, session: Session) -> None:
+        """Abort what the collectors have left open whose batches are adopted."""
+        for other in abandoned_beside(self._config.spool_dir):
+            if stale.abort(session, other.noted.sessions):
+                other.remove()
+            else:
+                other.leave()
+
+    def _prove(self) -> None:
+        now_s = time.time()
+        noted = replace(self._note.noted, checked=self._fingerprint, proven_s=now_s)
+        self._note.write(noted)
 
     def _load(self, session: Session, batches: Sequence[SealedBatch]) -> Loaded:
         resources, aside = unfit.split(pa.concat_tables([batch.resources for batch in batches]))
@@ -140,6 +207,10 @@ class Loader:
             staging_s=staged_s - start_s,
             merging_s=time.monotonic() - staged_s,
         )
+
+
+def _without(own: int | None, sessions: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(other for other in sessions if other != own)
 
 
 def _rehearse(session: Session) -> None:

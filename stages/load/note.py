@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline.logs import log
 
 NAME = "load.session"
 # All of it is written at once and over the old: a writer that dies leaves one or the other.
 _SIZE_BYTES = 1024
+_POLL_S = 0.05
 # Sessions that are kept in mind; older ones have ended by themselves long since.
 SESSIONS_LIMIT = 16
 
@@ -49,23 +53,35 @@ class Note:
         self._descriptor: int | None = None
         self.noted = Noted()
 
-    def take(self) -> bool:
+    def take(self, wait_s: float = 0.0) -> bool:
         """Hold the file and read what an earlier process has left; harmless when repeated.
 
+        Args:
+            wait_s: how long to wait for another process to let go of it, in seconds.
+
         Returns:
-            Whether it is held. It is not while another process has it, or without the folder.
+            Whether it is held from now on. It is not if it was, while another process has it, or
+            where there is no such folder.
         """
         if self._descriptor is not None:
-            return True
+            return False
         try:
-            self._descriptor = _locked(self._path)
-            if self._descriptor is not None:
-                self.noted = _decoded(os.pread(self._descriptor, _SIZE_BYTES, 0)) or self.noted
+            end_s = time.monotonic() + wait_s
+            while (descriptor := _locked(self._path)) is None and time.monotonic() < end_s:
+                time.sleep(_POLL_S)
+            self._descriptor = descriptor
+            if self._descriptor is None:
+                return False
+            found = _decoded(os.pread(self._descriptor, _SIZE_BYTES, 0))
         except FileNotFoundError:
-            pass
+            return False
         except OSError as error:
             self._cannot(error)
-        return self._descriptor is not None
+            return False
+        if found is not None:
+            known = dict.fromkeys((*found.sessions, *self.noted.sessions))
+            self.noted = replace(found, sessions=tuple(known))
+        return True
 
     def write(self, noted: Noted) -> None:
         """Note this, for as long as the file is held also for the next process."""
@@ -95,6 +111,14 @@ class Note:
     def _cannot(self, error: OSError) -> None:
         # A convenience: without it, a load waits for what was left open as any other does.
         log.bind(action="load_note_failed").debug("{} cannot be used: {}", self._path, error)
+
+
+def abandoned_beside(folder: Path) -> Iterator[Note]:
+    """Notes that dead processes have left in the numbered folders beside this one, each held."""
+    for path in sorted(folder.parent.glob(f"[0-9]*/{NAME}")):
+        note = Note(path.parent)
+        if path.parent != folder and note.take():
+            yield note
 
 
 def _locked(path: Path) -> int | None:

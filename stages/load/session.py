@@ -47,6 +47,12 @@ class Session:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
+    @property
+    def session_id(self) -> int | None:
+        """Snowflake's id of the session, as the login has told it; None if it has not."""
+        told = str(self.connection.session_id)
+        return int(told) if told.isdigit() else None
+
     def run(self, sql: str) -> list[tuple[Any, ...]]:
         """Run one statement and fetch all it answers.
 

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import snowflake.connector
+from snowflake.connector import DictCursor
 from snowflake.connector.errors import DatabaseError, Error, HttpError, ProgrammingError
 from snowflake.connector.pandas_tools import write_pandas
 
@@ -31,6 +32,8 @@ USING (SELECT "K", PARSE_JSON("BODY") AS "BODY", "AT" FROM "STAGED"
 ON t."K" = s."K"
 WHEN MATCHED AND t."AT" < s."AT" THEN UPDATE SET "AT" = s."AT"
 WHEN NOT MATCHED THEN INSERT ("K", "BODY", "AT") VALUES (s."K", s."BODY", s."AT")"""
+# Runs for long, whatever the machine.
+SLOW = "SELECT COUNT(*) FROM RANGE(1000000) a, RANGE(1000000) b WHERE a.range + b.range = 3"
 AT = datetime(2026, 1, 2, 3, 4, 5, 123457, tzinfo=UTC)
 
 
@@ -239,6 +242,122 @@ def test_closing_a_session_rolls_back_and_lets_others_write(
     other.close()
     run(connection, MERGE)
     assert run(connection, 'SELECT "K" FROM "T"') == [("a",)]
+
+
+def transactions(connection: Any) -> list[dict[str, Any]]:
+    with connection.cursor(DictCursor) as cursor:
+        return list(cursor.execute("SHOW TRANSACTIONS").fetchall())
+
+
+def test_running_transactions_are_shown_as_snowflake_shows_them(
+    server: SnowflakeServer, connection: Any
+) -> None:
+    assert transactions(connection) == []
+    began = datetime.now(UTC)
+    with connect(server) as other:
+        run(other, "BEGIN TRANSACTION")
+        (shown,) = transactions(connection)
+        assert list(shown) == ["id", "user", "session", "name", "started_on", "state", "scope"]
+        assert (shown["user"], shown["state"], shown["scope"]) == (sandbox.USER, "running", 0)
+        assert shown["session"] == other.session_id
+        assert run(other, "SELECT CURRENT_SESSION()") == [(str(other.session_id),)]
+        assert timedelta(0) <= shown["started_on"] - began < timedelta(seconds=30)
+        run(other, "COMMIT")
+        run(other, "BEGIN TRANSACTION")
+        assert transactions(connection)[0]["id"] > shown["id"]
+    assert transactions(connection) == []
+
+
+def abort(connection: Any, transaction: int) -> str:
+    ((answer,),) = run(connection, f"SELECT SYSTEM$ABORT_TRANSACTION({transaction})")
+    return str(answer)
+
+
+def test_an_aborted_transaction_is_rolled_back_and_its_session_is_told(
+    server: SnowflakeServer, connection: Any
+) -> None:
+    with connect(server) as other:
+        run(other, "BEGIN TRANSACTION")
+        run(other, "INSERT INTO \"T\" VALUES ('z', NULL, '2020-01-01')")
+        own = transactions(connection)[0]["id"]
+        assert abort(connection, own) == f"Aborted transaction id: {own}"
+        assert transactions(connection) == []
+        run(connection, "INSERT INTO \"T\" VALUES ('a', NULL, '2020-01-01')")
+        with pytest.raises(ProgrammingError) as caught:
+            run(other, "SELECT 1")
+        assert caught.value.errno == 628
+        assert run(other, 'SELECT "K" FROM "T"') == [("a",)]
+        assert "not running" in abort(connection, own)
+        assert "not running" in abort(connection, 1)
+
+
+@pytest.mark.parametrize("sql", ["INSERT INTO \"T\" VALUES ('z', NULL, '2020-01-01')", SLOW])
+def test_a_transaction_is_aborted_while_a_statement_of_it_waits_or_runs(
+    server: SnowflakeServer, connection: Any, sql: str
+) -> None:
+    failed: list[int | None] = []
+
+    def work(other: Any) -> None:
+        try:
+            run(other, sql)
+        except Error as error:
+            failed.append(error.errno)
+
+    with connect(server) as other, connect(server) as third:
+        run(connection, "BEGIN TRANSACTION")
+        run(connection, "INSERT INTO \"T\" VALUES ('a', NULL, '2020-01-01')")
+        run(other, "BEGIN TRANSACTION")
+        thread = threading.Thread(target=work, args=(other,))
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+        (own,) = (t["id"] for t in transactions(third) if t["session"] == other.session_id)
+        abort(third, own)
+        thread.join(5)
+        assert not thread.is_alive()
+        assert failed in ([628], [604])
+        run(connection, "COMMIT")
+        assert run(connection, 'SELECT "K" FROM "T"') == [("a",)]
+
+
+def test_temporary_tables_and_stages_wait_for_no_transaction(
+    server: SnowflakeServer, connection: Any
+) -> None:
+    with connect(server) as other:
+        run(other, "BEGIN TRANSACTION")
+        run(other, "INSERT INTO \"T\" VALUES ('z', NULL, '2020-01-01')")
+        began_s = time.monotonic()
+        columns = '("K" VARCHAR, "BODY" VARCHAR, "AT" TIMESTAMP_TZ)'
+        run(connection, f'CREATE OR REPLACE TEMPORARY TABLE "STAGED" {columns}')
+        stage(connection, ["a", "b"])  # a stage, PUT, COPY
+        run(connection, "INSERT INTO \"STAGED\" VALUES ('c', NULL, NULL)")
+        run(connection, 'DELETE FROM "STAGED" WHERE "K" = \'a\'')
+        assert run(connection, 'SELECT COUNT(*) FROM "STAGED"') == [(2,)]
+        run(connection, 'DROP TABLE "STAGED"')
+        assert time.monotonic() - began_s < 5.0
+        run(other, "COMMIT")
+    assert run(connection, 'SELECT "K" FROM "T"') == [("z",)]
+
+
+def test_sessions_that_stage_at_the_same_time_do_not_disturb_one_another(
+    server: SnowflakeServer,
+) -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        with connect(server) as own:
+            for _ in range(5):
+                columns = '("K" VARCHAR, "BODY" VARCHAR, "AT" TIMESTAMP_TZ)'
+                run(own, f'CREATE OR REPLACE TEMPORARY TABLE "STAGED" {columns}')
+                stage(own, ["a", "b"])
+                done.extend(run(own, 'SELECT COUNT(*) FROM "STAGED"')[0])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert done == [2] * 20
 
 
 def test_committed_rows_survive_sigkill_and_others_do_not(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ _WRITES = (exp.Merge, exp.Insert, exp.Update, exp.Delete, exp.Copy, exp.Truncate
 _DDL = (exp.Create, exp.Drop, exp.Alter, exp.Comment)
 # What fakesnow keeps lists of, in tables that all sessions share.
 _LISTED = (*_DDL, exp.Copy)
+# A statement that is interrupted ends within this.
+_ABORT_LIMIT_S = 10.0
 # Answers kept for RESULT_SCAN; fakesnow itself keeps all for ever.
 _KEPT_RESULTS = 10
 
@@ -141,10 +143,14 @@ class Session(FakeSnowflakeConnection):
             return False
         self.server.turns.give_up(self.writer)
         self._duck_conn.interrupt()
-        with self.statements:
+        if not self.statements.acquire(timeout=_ABORT_LIMIT_S):
+            raise turns.LockTimeout(turns.LockTimeout.__doc__)
+        try:
             if self.transaction is not None and self.transaction.id == transaction_id:
                 self._duck_conn.rollback()
                 self.end_transaction()
+        finally:
+            self.statements.release()
         return True
 
     def close(self, retry: bool = True) -> None:

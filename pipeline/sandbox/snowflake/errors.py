@@ -19,6 +19,7 @@ _BY_CLASS: tuple[tuple[type[Exception], int, str], ...] = (
     (TransactionAborted, 628, "40000"),
     (duckdb.InterruptException, 604, "57014"),  # SQL execution was cancelled
     (duckdb.TransactionException, 625, "57014"),  # lost against another transaction
+    (duckdb.CatalogException, 2003, "42S02"),  # does not exist or not authorised
     (duckdb.SyntaxException, 1003, "42000"),
     (duckdb.NotImplementedException, 2040, "0A000"),
 )

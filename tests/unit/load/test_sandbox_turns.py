@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from pipeline.sandbox.snowflake import turns
-from pipeline.sandbox.snowflake.turns import IDLE_ROLLBACK_S, LockTimeout, Writer, WriteTurns
+from pipeline.sandbox.snowflake.turns import (
+    IDLE_ROLLBACK_S,
+    LockTimeout,
+    TransactionAborted,
+    Writer,
+    WriteTurns,
+)
 
 
 class Clock:
@@ -58,4 +64,18 @@ def test_a_writer_with_a_statement_under_way_is_waited_for_until_the_limit() -> 
     queue.take(first)
     with first, pytest.raises(LockTimeout):
         queue.take(second)
+    assert rolled_back == []
+
+
+def test_a_writer_that_is_given_up_waits_no_longer_and_is_told_once() -> None:
+    clock, rolled_back = Clock(0.001), list[str]()
+    first, second = writer(clock, rolled_back, "1"), writer(clock, rolled_back, "2")
+    queue = WriteTurns(clock)
+    queue.take(first)
+    queue.give_up(second)
+    with pytest.raises(TransactionAborted):
+        queue.take(second)
+    assert not second.abandoned
+    queue.release(first)
+    queue.take(second)
     assert rolled_back == []
