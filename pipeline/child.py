@@ -45,7 +45,7 @@ class Child:
         self._counters: dict[str, float] = {}
         self._past_counters: Counter[str] = Counter()
         self._deaths_in_a_row = 0
-        self._ready_since_s = 0.0
+        self.ready_since_s = 0.0
 
     def start(self, now_s: float, standby: Launched | None = None) -> socket.socket:
         """Have a process in this place; return the supervisor's end of its control link.
@@ -95,7 +95,7 @@ class Child:
     def became_ready(self, now_s: float) -> None:
         """The process said that it stands."""
         self.ready = True
-        self._ready_since_s = now_s
+        self.ready_since_s = now_s
 
     def beat(self, beat: Heartbeat, now_s: float) -> None:
         """Take in a heartbeat."""
@@ -126,7 +126,7 @@ class Child:
         if self._control is not None:
             self._control.close()
             self._control = None
-        stood = self.ready and now_s - self._ready_since_s >= STABLE_S
+        stood = self.ready and now_s - self.ready_since_s >= STABLE_S
         if stood:
             self._deaths_in_a_row = 0
         if counted:

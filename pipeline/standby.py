@@ -20,7 +20,7 @@ from pipeline.launch import Launched, launch
 
 # After it ended on its own, another is started no sooner than this.
 RESTART_S = 30.0
-# So long after all stages stand: a short run pays for none.
+# So long after its stage stands: a short run pays for none.
 FIRST_AFTER_S = 8.0
 # And where one was needed already: the restart has the processor first.
 NEXT_AFTER_S = 1.0
@@ -47,16 +47,14 @@ class Standby:
         """The process, or None while none stands by."""
         return self._launched.process if self._launched is not None else None
 
-    def due(self, now_s: float, settled_s: float) -> bool:
+    def due(self, now_s: float, stands_s: float) -> bool:
         """Whether one should be started.
 
         Args:
             now_s: monotonic seconds.
-            settled_s: since when all stages have stood.
+            stands_s: since when the stage has stood.
         """
-        return self._launched is None and now_s >= max(
-            self._not_before_s, settled_s + self._after_s
-        )
+        return self._launched is None and now_s >= max(self._not_before_s, stands_s + self._after_s)
 
     def start(self) -> BaseProcess:
         """Start one."""

@@ -89,7 +89,6 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._problems: dict[str, StartFailed] = {}
         self._restart_at_s: dict[str, float] = {}
-        self._settled_s: float | None = None
         self.begun = False
         self._draining: asyncio.Task[None] | None = None
         # A stage died in the drain, so that something was left undone.
@@ -192,13 +191,13 @@ class Supervisor:
         self._give_up(codes[0], "\n".join(texts))
 
     def _kill_hung(self, now_s: float) -> None:
-        if now_s - self._looked_s > OWN_PAUSE_S:
+        limit_s = self.config.heartbeat_limit
+        if now_s - self._looked_s > min(OWN_PAUSE_S, limit_s / 2):
             # This process itself stood still (stopped, or its machine suspended) and has not read
             # the heartbeats yet.
             for child in self.children.values():
                 child.last_beat_s = now_s
         self._looked_s = now_s
-        limit_s = self.config.heartbeat_limit
         for child in self.children.values():
             # Until its first beat a process imports, which a busy machine makes slow.
             within_s = limit_s if child.beaten else max(limit_s, START_TIMEOUT_S)
@@ -212,12 +211,9 @@ class Supervisor:
     def _keep_standbys(self, now_s: float) -> None:
         if not self.begun or self._draining is not None:
             return
-        if not all(child.ready for child in self.children.values()):
-            self._settled_s = None
-            return
-        self._settled_s = self._settled_s or now_s
-        for standby in self._standbys.values():
-            if standby.due(now_s, self._settled_s):
+        for name, standby in self._standbys.items():
+            child = self.children[name]
+            if child.ready and standby.due(now_s, child.ready_since_s):
                 sentinel = standby.start().sentinel
                 asyncio.get_running_loop().add_reader(sentinel, self._standby_died, standby)
 

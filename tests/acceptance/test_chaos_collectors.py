@@ -12,12 +12,13 @@ import pytest
 
 from pipeline.errors import EXIT_DEPENDENCY, EXIT_DONE
 from pipeline.sandbox.runner import Sandbox
-from tests.acceptance.chaos.soak import ARM_OPTIONS, DECK, PAUSE_S, Soak
+from tests.acceptance.chaos.soak import ARM_OPTIONS, Soak
 from tests.acceptance.chaos.soak_report import report
 
 COLLECTORS = 3
-# Long enough for each card of the deck, and some more.
-FAULTY_S = sum(PAUSE_S) / 2 * (len(DECK) + 4)
+PAUSE_S = (0.1, 1.5)
+# The deck is played to its end, which takes longer.
+FAULTY_S = 5.0
 KILLED = -9
 
 
@@ -29,7 +30,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 @pytest.mark.alone
 def test_three_collectors_among_faults_of_all_kinds(sandbox: Sandbox, tmp_path: Path) -> None:
-    soak = Soak(sandbox.settings, tmp_path, collectors=COLLECTORS)
+    soak = Soak(sandbox.settings, tmp_path, collectors=COLLECTORS, pause_s=PAUSE_S)
     done = soak.run(FAULTY_S)
     soak.job.assert_whole()
     print(f"\n{report(done, soak.job)}")
@@ -44,5 +45,7 @@ def test_three_collectors_among_faults_of_all_kinds(sandbox: Sandbox, tmp_path: 
     faults = " ".join(done.faults)
     assert "ARM" in faults
     assert "network" in faults
-    # A dependency may be away when one starts; nothing else ends a collector by itself.
-    assert set(done.exits) - {EXIT_DEPENDENCY} == {EXIT_DONE, KILLED}
+    # A dependency may be away when one starts; nothing else ends a collector or a stage.
+    assert set(done.gave_up) <= {EXIT_DEPENDENCY}
+    assert done.failed == 0
+    assert {EXIT_DONE, KILLED} <= set(done.exits)

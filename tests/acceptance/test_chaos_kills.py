@@ -27,7 +27,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 @pytest.mark.alone
 def test_fifty_kills_in_three_thousand_messages(sandbox: Sandbox, tmp_path: Path) -> None:
     done, job = kills.run(sandbox.settings, tmp_path)
-    print(f"\n{done.figures()}\n{done.seconds:.0f} s\n")
+    print(f"\n{done.figures()}\n")
 
     assert len(done.strikes) == kills.KILLS
     processes, kinds = done.processes(), done.kinds()
@@ -39,4 +39,5 @@ def test_fifty_kills_in_three_thousand_messages(sandbox: Sandbox, tmp_path: Path
     job.assert_whole()
     assert job.sent == kills.MESSAGES
     limits = {kind: SUPERVISOR_LIMIT_S if SUPERVISOR in kind else STAGE_LIMIT_S for kind in kinds}
-    assert [strike for strike in done.clean if strike.seconds > limits[strike.kind]] == []
+    prompt = [strike for strike in done.clean if not strike.held_back]
+    assert [strike for strike in prompt if strike.seconds > limits[strike.kind]] == []

@@ -216,6 +216,16 @@ class Job:
                 session.value(f"SELECT COUNT(*) FROM REQUESTS WHERE MESSAGE_ID LIKE '{self.run}-%'")
             )
 
+    def deliveries(self) -> dict[int, int]:
+        """Messages by the delivery that finished their last request; poison is not among them."""
+        with tables(self.settings) as session:
+            found = session.run(
+                "SELECT DELIVERIES, COUNT(*) FROM (SELECT MESSAGE_ID, MAX(DEQUEUE_COUNT) AS"
+                f" DELIVERIES FROM REQUESTS WHERE MESSAGE_ID LIKE '{self.run}-%' GROUP BY 1)"
+                " GROUP BY 1 ORDER BY 1"
+            )
+        return {int(delivery): int(count) for delivery, count in found}
+
     # ── comparing ────────────────────────────────────────────────────────────────────────────
 
     def assert_whole(self) -> None:
@@ -239,12 +249,12 @@ class Job:
                 f"SELECT RESOURCE_ID, COUNT(DISTINCT BODY_HASH) FROM RESOURCES WHERE {like}"
                 " GROUP BY 1 HAVING COUNT(DISTINCT BODY_HASH) > 1"
             )
-        assert _some(self._rows - rows) == [], "rows are missing"
-        assert _some(rows - self._rows) == [], "rows are doubled, or nobody asked for them"
+        _none(self._rows - rows, "rows are missing")
+        _none(rows - self._rows, "rows are doubled, or nobody asked for them")
         assert keys[0] == keys[1] == self.rows > 0
         found = {(m, i): tuple(rest) for m, i, *rest in ledger}
         wrong = {k: (v, found.get(k)) for k, v in self._ledger.items() if found.get(k) != v}
-        assert _some(wrong.items()) == [], "outcomes differ"
+        _none(wrong.items(), "outcomes differ")
         assert len(ledger) == len(self._ledger), "outcomes are doubled, or nobody asked for them"
         assert bodies == [], "one resource has two bodies"
         assert self.left() == 0
@@ -255,13 +265,13 @@ class Job:
         with queue(self.settings, "-poison") as client:
             letters = [json.loads(text) for text in all_messages(client)]
         found = Counter((letter["text"], letter["reason"]) for letter in letters)
-        assert _some(self._poison - found) == [], "poison is missing"
-        assert _some(found - self._poison) == [], "poison that should not be there"
+        _none(self._poison - found, "poison is missing")
+        _none(found - self._poison, "poison that should not be there")
 
 
 def _depth(client: QueueClient) -> int:
     return int(client.get_queue_properties().approximate_message_count or 0)
 
 
-def _some(found: Any) -> list[Any]:
-    return sorted(found)[:SHOWN]
+def _none(found: Any, what: str) -> None:
+    assert not found, f"{len(found)}: {what}, e.g. {sorted(found)[:SHOWN]}"

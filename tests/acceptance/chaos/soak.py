@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,7 +36,9 @@ LATENCY_MS = 30
 SETTINGS = {
     "NUM_THREADS": "4",
     "MAX_IN_FLIGHT": "200",
-    "VISIBILITY_TIMEOUT": "10",
+    "VISIBILITY_TIMEOUT": "20",
+    # Struck and drained that often, a message is delivered more often than in years of operation.
+    "MAX_DEQUEUE_COUNT": "10",
     "DRAIN_TIMEOUT": "10",
     "BATCH_TIMEOUT": "0.5",
     "BATCH_SIZE": "500",
@@ -56,8 +59,9 @@ DECK = (
     *["ARM"] * 2,
     *["network"] * 3,
 )
-# Seconds between two of them.
-PAUSE_S = (0.1, 1.5)
+# Seconds between two of them. A collector's start takes seconds of the processor, so that faster
+# ones leave it no time to collect.
+PAUSE_S = (0.2, 4.0)
 # Seconds from the end of a collector to the start of the next.
 AGAIN_S = (0.0, 2.0)
 # Seconds that ARM has a fault, and that a blackhole lasts.
@@ -116,6 +120,7 @@ class Soak:
         settings: of a sandbox with an empty queue.
         folder: for logs and the spool.
         collectors: how many at once.
+        pause_s: least and greatest time between two faults.
         seed: of what happens when.
         say: told how it goes, a line at a time.
 
@@ -129,15 +134,18 @@ class Soak:
         folder: Path,
         *,
         collectors: int,
+        pause_s: tuple[float, float] = PAUSE_S,
         seed: int = 1,
         say: Callable[[str], object] = print,
     ) -> None:
         self._settings = {**settings, **SETTINGS, "SPOOL_DIR": str(folder / "spool")}
         self._folder = folder
         self._collectors = collectors
+        self._pause_s = pause_s
         self._chance = random.Random(seed)
         self._say = say
         self._deck: list[str] = []
+        self._played = 0
         self._seats: list[Seat] = []
         self._pending: list[tuple[Seat, Strike]] = []
         # What is over at a time: monotonic seconds, and what ends it.
@@ -147,7 +155,11 @@ class Soak:
         self.job = Job(self._settings, seed)
 
     def run(self, seconds: float) -> Soaked:
-        """Have faults for so long; then wait until everything is collected, and end in order."""
+        """Have faults, then wait until everything is collected, and end in order.
+
+        Args:
+            seconds: with faults; more if the deck was not played to its end by then.
+        """
         began_s = time.monotonic()
         self.job.arm.settings(latency_ms=LATENCY_MS)
         with ExitStack() as stack:
@@ -156,9 +168,10 @@ class Soak:
                 seat = Seat(f"collector-{number}", between.settings, self._folder)
                 self._seats.append(stack.enter_context(seat))
             until(lambda: all(seat.collecting for seat in self._seats), START_LIMIT_S)
+            faulty_since_s = time.monotonic()
             with self.job.feeding(sys.maxsize, BAD_EACH):
-                self._fault(between, time.monotonic() + seconds)
-            self._done.faulty_s = seconds
+                self._fault(between, faulty_since_s + seconds)
+            self._done.faulty_s = time.monotonic() - faulty_since_s
             self._calm(between)
             self._collect_the_rest()
             self._done.seconds = time.monotonic() - began_s
@@ -178,41 +191,46 @@ class Soak:
 
     def _fault(self, between: Between, end_s: float) -> None:
         next_s = said_s = time.monotonic()
-        while (now_s := time.monotonic()) < end_s:
+        while (now_s := time.monotonic()) < end_s or self._played < len(DECK):
             if now_s >= next_s:
-                self._act(self._draw(), between)
-                next_s = now_s + self._chance.uniform(*PAUSE_S)
+                self._play(between)
+                next_s = now_s + self._chance.uniform(*self._pause_s)
             if now_s >= said_s:
                 said_s = now_s + SAY_EACH_S
                 self._say(
-                    f"{end_s - now_s:4.0f} s to go: {self.job.sent} messages sent, "
+                    f"{max(0, end_s - now_s):4.0f} s to go: {self.job.sent} messages sent, "
                     f"{len(self._done.strikes)} strikes, {self._done.drains} drains"
                 )
             self._tick()
 
-    def _draw(self) -> str:
+    def _play(self, between: Between) -> None:
         if not self._deck:
             self._deck = list(DECK)
             self._chance.shuffle(self._deck)
-        return self._deck.pop()
+        # What cannot be done just now, because no collector stands, is done next time.
+        if self._act(self._deck[-1], between):
+            self._deck.pop()
+            self._played += 1
 
-    def _act(self, what: str, between: Between) -> None:
+    def _act(self, what: str, between: Between) -> bool:
         match what:
             case "ARM":
                 self.job.arm.faults([self._chance.choice(ARM_FAULTS)])
                 self._later(self._chance.uniform(*ARM_FAULT_S), lambda: self.job.arm.faults([]))
+                return True
             case "network":
                 self._break(between)
+                return True
             case "drain":
-                self._drain()
+                return self._drain()
             case "stage":
-                self._strike(self._chance.choice(STAGES))
+                return self._strike(self._chance.choice(STAGES))
             case "two stages":
-                self._strike(*self._chance.sample(STAGES, 2))
+                return self._strike(*self._chance.sample(STAGES, 2))
             case "supervisor":
-                self._strike(SUPERVISOR)
+                return self._strike(SUPERVISOR)
             case _:
-                self._strike(SUPERVISOR, self._chance.choice(STAGES))
+                return self._strike(SUPERVISOR, self._chance.choice(STAGES))
 
     def _break(self, between: Between) -> None:
         service = self._chance.choice(list(NETWORK))
@@ -224,27 +242,31 @@ class Soak:
         else:
             proxy.fault(kind, first=self._chance.randint(1, MOST_BEFALLEN))
 
-    def _drain(self) -> None:
-        if seats := [seat for seat in self._seats if seat.collecting]:
-            seat = self._chance.choice(seats)
-            self._forget(seat)
-            seat.drain()
-            self._done.drains += 1
+    def _drain(self) -> bool:
+        seats = [seat for seat in self._seats if seat.collecting]
+        if not seats:
+            return False
+        seat = self._chance.choice(seats)
+        self._forget(seat)
+        seat.drain()
+        self._done.drains += 1
+        return True
 
-    def _strike(self, *names: str) -> None:
+    def _strike(self, *names: str) -> bool:
         """Strike a collector, whatever it does just now."""
         seats = [seat for seat in self._seats if set(names) <= set(seat.target.processes())]
         if not seats:
-            return
+            return False
         seat = self._chance.choice(seats)
         undisturbed = seat.collecting and not self._forget(seat)
         try:
             strike = seat.target.strike(names, limit_s=0)
         except (AssertionError, ProcessLookupError):
-            return  # it has just ended by itself
+            return False  # it has just ended by itself
         self._done.strikes.append(strike)
         if undisturbed:
             self._pending.append((seat, strike))
+        return True
 
     def _forget(self, seat: Seat) -> bool:
         """Time nothing that is under way here; whether there was something."""
@@ -306,7 +328,10 @@ class Soak:
             assert seat.await_end(END_LIMIT_S) == 0
             self._done.exits += seat.exits
             self._done.starts += seat.starts
-            self._done.restarts += seat.target.log.count("stage_restarted")
+            log = seat.target.log
+            self._done.restarts += log.count("stage_restarted")
+            self._done.failed += log.count("stage_failed")
+            self._done.gave_up += Counter(event.line["exit_code"] for event in log.of("gave_up"))
         until(
             lambda: not processes_with("SPOOL_DIR", self._settings["SPOOL_DIR"]),
             what="processes are left",
@@ -323,13 +348,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=5.0, help="with faults")
     parser.add_argument("--collectors", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--logs", type=Path, help="folder to keep the logs in")
     parser.add_argument("--report", type=Path, help="file to write, in Markdown")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, Sandbox(arm_options=ARM_OPTIONS) as sandbox:
-        soak = Soak(sandbox.settings, Path(folder), collectors=given.collectors, seed=given.seed)
+    with tempfile.TemporaryDirectory() as passing, Sandbox(arm_options=ARM_OPTIONS) as sandbox:
+        folder = given.logs or Path(passing)
+        folder.mkdir(parents=True, exist_ok=True)
+        soak = Soak(sandbox.settings, folder, collectors=given.collectors, seed=given.seed)
         done = soak.run(given.minutes * 60)
         soak.job.assert_whole()
-    text = report(done, soak.job)
+        text = report(done, soak.job)
     print(text)
     if given.report is not None:
         given.report.write_text(text)

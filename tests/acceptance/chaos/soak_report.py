@@ -34,6 +34,8 @@ class Soaked:
         restarts: stages that came back.
         starts: of collectors.
         exits: of collectors, by exit code; negative is a signal.
+        gave_up: collectors that ended by themselves, by exit code.
+        failed: stages that ended by themselves.
     """
 
     collectors: int
@@ -48,6 +50,8 @@ class Soaked:
     restarts: int = 0
     starts: int = 0
     exits: Counter[int] = field(default_factory=Counter)
+    gave_up: Counter[int] = field(default_factory=Counter)
+    failed: int = 0
 
     def struck(self) -> Counter[str]:
         """How often each kind of process, or pair, was killed."""
@@ -102,10 +106,16 @@ def _outcome(done: Soaked, job: Job) -> Mapping[str, int]:
         "requests": job.requests,
         "calls answered": done.calls,
         "rows": job.rows,
+        **{
+            f"messages finished at delivery {delivery}": count
+            for delivery, count in job.deliveries().items()
+        },
         "rows lost": 0,
         "rows doubled": 0,
         "stages restarted": done.restarts,
         "collectors started": done.starts,
+        "collectors that gave up because a dependency was away": done.gave_up.total(),
+        "stages that failed by themselves": done.failed,
     }
 
 

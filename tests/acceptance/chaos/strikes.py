@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.child import STABLE_S
 from pipeline.entry_points import kind_of, processes
 from tests.acceptance.chaos.events import EventLog
 from tests.acceptance.command import stages_of
@@ -35,6 +36,9 @@ _SIGNS = {
     "batch": ("sealed",),
     "load": ("loaded",),
 }
+# A stage that dies again before it has stood so long is restarted with a growing delay; supervisord
+# does the same with a collector that ends so soon after its start (startsecs).
+HELD_BACK_S = STABLE_S
 # As /proc/net/tcp has it.
 _ESTABLISHED = "01"
 
@@ -46,12 +50,14 @@ class Strike:
     Attributes:
         names: of the processes.
         at_s: wall time, seconds since 1970.
+        held_back: one of them had died shortly before, so that its restart waits a while.
         stands_s: seconds until a new process of each name stood.
         works_s: seconds until each worked again.
     """
 
     names: tuple[str, ...]
     at_s: float
+    held_back: bool
     stands_s: dict[str, float] = field(default_factory=dict)
     works_s: dict[str, float] = field(default_factory=dict)
 
@@ -109,7 +115,9 @@ class Target:
             return [found[name] for name in names] if set(names) <= set(found) else None
 
         pids: list[int] = until(there, limit_s, f"not all of {names} are there")
-        strike = Strike(tuple(names), time.time())
+        now_s = time.time()
+        held_back = any(self._held_back(name, now_s - HELD_BACK_S) for name in names)
+        strike = Strike(tuple(names), now_s, held_back)
         for pid in pids:
             os.kill(pid, number)
         return strike
@@ -125,6 +133,13 @@ class Target:
         """Wait until all that were struck work again."""
         until(lambda: self.look(strike), limit_s, f"{strike} after {limit_s} s")
 
+    def _held_back(self, name: str, since_s: float) -> bool:
+        if name == SUPERVISOR:
+            return self.log.first("starting", since_s) is not None
+        # A new supervisor counts anew.
+        since_s = max([since_s, *(event.at_s for event in self.log.of("starting"))])
+        return self.log.first("stage_restarted", since_s, process=name) is not None
+
     def _look(self, strike: Strike, name: str) -> None:
         if name == SUPERVISOR:
             up = self.log.first("started", strike.at_s)
@@ -139,11 +154,12 @@ class Target:
             if (pid := self.processes().get(name)) and has_connection(pid, self._arm_port):
                 strike.works_s[name] = time.time() - strike.at_s
         elif done := [
-            event
+            event.at_s
             for sign in signs
-            if (event := self.log.first(sign, up.at_s, stage=name)) is not None
+            if (event := self.log.first(sign, strike.at_s, stage=name)) is not None
         ]:
-            strike.works_s[name] = min(event.at_s for event in done) - strike.at_s
+            # A stage may be at work just before the supervisor has read that it stands.
+            strike.works_s[name] = max(up.at_s, min(done)) - strike.at_s
 
 
 def has_connection(pid: int, port: int) -> bool:
