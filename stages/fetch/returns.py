@@ -283,6 +283,7 @@ class Returns:
     async def release(self, lease: Lease, after_s: int = 0) -> None:
         """Give an unfinished message back, visible after so many seconds."""
         ref = lease.ref
+        self.under_way += 1
         self._book.drop(ref.lease_id)
         await self._after_renewal(lease)
         self._journal.append(Gone(ref.lease_id))
@@ -293,3 +294,5 @@ class Returns:
             log.bind(action="release_failed", message_id=ref.message_id).debug(
                 "not released; it comes back when its lease ends: {}", error
             )
+        finally:
+            self.under_way -= 1

@@ -173,6 +173,10 @@ class Fetch(Stage):
         while self._receives_under_way:
             await asyncio.sleep(ROOM_PAUSE_S)
         if not request.last:
+            # What nobody has begun goes back now; the rest has to wait for the other stages.
+            for lease in self._book:
+                if len(self._book.untouched(lease)) == len(lease.requests):
+                    self.spawn(self._returns.release(lease))
             return
         await asyncio.gather(*(self._returns.release(lease) for lease in self._book))
         while self._returns.under_way:

@@ -90,7 +90,12 @@ class Note:
             return
         try:
             text = msgspec.json.encode(noted).ljust(_SIZE_BYTES)
-            os.pwrite(self._descriptor, text, 0)
+            # Open for writing only while it is written: a disk may be made read-only meanwhile.
+            writing = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(writing, text, 0)
+            finally:
+                os.close(writing)
         except OSError as error:
             self._cannot(error)
 
@@ -122,7 +127,7 @@ def abandoned_beside(folder: Path) -> Iterator[Note]:
 
 
 def _locked(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # One that its holder has removed meanwhile is nobody's file any more.

@@ -173,6 +173,7 @@ def run_installer(cache: Path) -> str:
     return answer.stdout
 
 
+@pytest.mark.soak  # two downloads of Azurite: half a minute
 def test_two_that_start_together_install_once(tmp_path: Path) -> None:
     home = tmp_path / f"azurite-{azurite.VERSION}"
     (home / "partial-left" / "node_modules").mkdir(parents=True)  # of an install that was killed

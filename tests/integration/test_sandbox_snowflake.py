@@ -394,4 +394,4 @@ def test_it_is_ready_within_seconds(tmp_path: Path) -> None:
     start_s = time.monotonic()
     with running(tmp_path) as started:
         until(lambda: started.process.poll() is None)
-        assert time.monotonic() - start_s < 10.0
+        assert time.monotonic() - start_s < 25.0

@@ -39,20 +39,6 @@ def test_it_takes_the_place_of_a_killed_load_and_another_stands_by(
     job.assert_whole()
 
 
-def test_its_death_is_told_and_stops_nothing(settings: dict[str, str], tmp_path: Path) -> None:
-    job = Job(settings)
-    with collector(settings, tmp_path / "out") as running:
-        pids = running.await_stages()
-        os.kill(standby_of(running), signal.SIGKILL)
-        until(lambda: '"action":"standby_died"' in running.output)
-        os.kill(pids["load"], signal.SIGKILL)
-        job.send(20)
-        job.await_empty()
-        running.send(signal.SIGTERM)
-        assert running.ended() == 0, running.output[-4000:]
-    job.assert_whole()
-
-
 def test_it_does_not_outlive_a_killed_supervisor(settings: dict[str, str], tmp_path: Path) -> None:
     with collector(settings, tmp_path / "out") as running:
         running.await_stages()

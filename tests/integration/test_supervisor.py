@@ -78,16 +78,6 @@ def test_killed_stages_are_replaced_while_the_others_stay(job: Job, tmp_path: Pa
     job.assert_whole()
 
 
-def test_a_new_fetch_goes_on_with_what_a_killed_one_had_leased(job: Job, tmp_path: Path) -> None:
-    with collector(job.settings, tmp_path / "out") as running:
-        pids = running.await_stages()
-        await_middle(job)
-        kill(pids["fetch"])
-        await_restart(running, "fetch", pids["fetch"])
-        await_end(running, job)
-    job.assert_whole()
-
-
 def test_every_stage_killed_at_once(job: Job, tmp_path: Path) -> None:
     with collector(job.settings, tmp_path / "out") as running:
         pids = running.await_stages()

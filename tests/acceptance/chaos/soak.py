@@ -24,7 +24,7 @@ from pipeline.sandbox.runner import Sandbox
 from tests.acceptance.chaos.between import Between, proxies_between
 from tests.acceptance.chaos.job import Job
 from tests.acceptance.chaos.memory import peak_bytes
-from tests.acceptance.chaos.proxy import Kind
+from tests.acceptance.chaos.proxy import KINDS, Kind
 from tests.acceptance.chaos.seats import Seat, processes_with
 from tests.acceptance.chaos.soak_report import Soaked, report
 from tests.acceptance.chaos.strikes import STAGES, SUPERVISOR, Strike
@@ -78,32 +78,9 @@ ARM_FAULTS: tuple[Mapping[str, object], ...] = (
 )
 # On a silent connection to Snowflake a load waits for minutes, so it is not among these.
 NETWORK: Mapping[str, tuple[Kind, ...]] = {
-    "queue": (
-        "latency",
-        "reset",
-        "reset_in_answer",
-        "half_open",
-        "blackhole",
-        "status_5xx",
-        "answer_lost",
-    ),
-    "arm": (
-        "latency",
-        "reset",
-        "reset_in_answer",
-        "half_open",
-        "blackhole",
-        "status_5xx",
-        "answer_lost",
-    ),
-    "snowflake": (
-        "latency",
-        "reset",
-        "reset_in_answer",
-        "blackhole",
-        "status_5xx",
-        "answer_lost",
-    ),
+    "queue": KINDS,
+    "arm": KINDS,
+    "snowflake": tuple(kind for kind in KINDS if kind != "half_open"),
 }
 TICK_S = 0.02
 MEMORY_EACH_S = 1.0
@@ -258,13 +235,14 @@ class Soak:
         if not seats:
             return False
         seat = self._chance.choice(seats)
-        undisturbed = seat.collecting and not self._forget(seat)
+        overlaps = self._forget(seat)
+        timed = seat.collecting and not overlaps
         try:
             strike = seat.target.strike(names, limit_s=0)
         except (AssertionError, ProcessLookupError):
             return False  # it has just ended by itself
         self._done.strikes.append(strike)
-        if undisturbed:
+        if timed:
             self._pending.append((seat, strike))
         return True
 
