@@ -13,7 +13,7 @@ from tests.acceptance.command import collector
 from tests.acceptance.stores import request
 
 MESSAGES = 500
-LIMIT_S = 120.0
+LIMIT_S = 240.0
 # How the supervisor tells each death.
 CAUSES = {SEGFAULT: "SIGSEGV", OUT_OF_MEMORY: "SIGKILL"}
 

@@ -196,7 +196,7 @@ class Job:
         with queue(self.settings) as client:
             return _depth(client)
 
-    def await_empty(self, limit_s: float = 120.0) -> None:
+    def await_empty(self, limit_s: float = 180.0) -> None:
         """Wait until every message has left the queue."""
         until(lambda: self.left() == 0, limit_s, "messages stay in the queue")
 
