@@ -83,7 +83,11 @@ def test_a_gzip_bomb_is_cut_off_by_what_it_unpacks_to() -> None:
     assert (failed.code, failed.retryable) == ("ResponseTooLarge", False)
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b"x" * 9_000)[:-3] + b"abc"])
+@pytest.mark.parametrize(
+    "body",
+    [b"no gzip at all", gzip.compress(b"x" * 9_000)[:-3] + b"abc"],
+    ids=["no gzip", "wrong length"],
+)
 def test_broken_gzip_fails(body: bytes) -> None:
     failed = failure_of_gzip(body)
     assert (failed.code, failed.retryable) == ("DecodeError", True)

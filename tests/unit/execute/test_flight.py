@@ -56,7 +56,11 @@ def test_a_process_that_ends_in_order_was_killed_by_nothing(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("left", [b"", b"\1", b"\1\xff" + b"x" * 190, os.urandom(4096)])
+@pytest.mark.parametrize(
+    "left",
+    [b"", b"\1", b"\1\xff" + b"x" * 190, os.urandom(4096)],
+    ids=["empty", "one byte", "no entry", "noise"],
+)
 def test_a_file_that_makes_no_sense_accuses_nobody(tmp_path: Path, left: bytes) -> None:
     path = tmp_path / "execute-0.flight"
     path.write_bytes(left)

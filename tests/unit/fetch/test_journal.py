@@ -60,7 +60,11 @@ def test_a_frame_that_was_cut_off_ends_it_and_what_stands_before_counts(
     assert left(tmp_path) == [held(1)]
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xff\xff\xff", b"\x05\0\0\0hello", os.urandom(999)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff\xff\xff\xff", b"\x05\0\0\0hello", os.urandom(999)],
+    ids=["empty", "length only", "no entry", "noise"],
+)
 def test_a_file_that_makes_no_sense_holds_nothing(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE).write_bytes(data)
     assert left(tmp_path) == []
