@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import standby
 from tests.processes import children, title_of, until
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +125,12 @@ class Running:
         until(lambda: '"action":"started"' in self.output, what=self.output)
         found: dict[str, int] = until(lambda: (s := self.stages()) and len(s) == count and s)
         return found
+
+    def await_standby(self) -> int:
+        """Process id of the one that stands by for ``load``, once it has imported all and waits."""
+        name = f"{standby.TITLE}: load"
+        found = until(lambda: [p for p in children(self.process.pid) if title_of(p) == name])
+        return int(found[0])
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

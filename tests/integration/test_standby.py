@@ -6,19 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from pipeline.standby import TITLE
 from tests.acceptance.chaos.job import Job
-from tests.acceptance.command import Running, collector
-from tests.processes import children, is_gone, title_of, until
-
-STANDBY = f"{TITLE}: load"
-
-
-def standby_of(running: Running) -> int:
-    """Process id of the one that stands by, once it has imported all and waits."""
-    return int(
-        until(lambda: [p for p in children(running.process.pid) if title_of(p) == STANDBY])[0]
-    )
+from tests.acceptance.command import collector
+from tests.processes import children, is_gone, until
 
 
 def test_it_takes_the_place_of_a_killed_load_and_another_stands_by(
@@ -27,12 +17,12 @@ def test_it_takes_the_place_of_a_killed_load_and_another_stands_by(
     job = Job(settings)
     with collector(settings, tmp_path / "out") as running:
         pids = running.await_stages()
-        standby = standby_of(running)
+        standby = running.await_standby()
         os.kill(pids["load"], signal.SIGKILL)
         until(lambda: running.stages().get("load") == standby, what=running.output)
         job.send(20)
         job.await_empty()
-        assert standby_of(running) not in (standby, pids["load"])
+        assert running.await_standby() not in (standby, pids["load"])
         running.send(signal.SIGTERM)
         assert running.ended() == 0
         until(lambda: children(running.process.pid) == [])
@@ -42,7 +32,7 @@ def test_it_takes_the_place_of_a_killed_load_and_another_stands_by(
 def test_it_does_not_outlive_a_killed_supervisor(settings: dict[str, str], tmp_path: Path) -> None:
     with collector(settings, tmp_path / "out") as running:
         running.await_stages()
-        standby = standby_of(running)
+        standby = running.await_standby()
         running.send(signal.SIGKILL)
         running.ended()
         until(lambda: is_gone(standby), 5.0)

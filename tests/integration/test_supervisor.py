@@ -101,6 +101,7 @@ def await_descriptors(pid: int, most: int) -> None:
 def test_restarts_leak_no_descriptor(settings: dict[str, str], tmp_path: Path) -> None:
     with collector(settings, tmp_path / "out") as running:
         running.await_stages()
+        running.await_standby()
         counts = {}
         for number in range(6):
             pids = running.stages()
