@@ -23,6 +23,7 @@ import msgspec
 
 from pipeline.logs import log
 from pipeline.messages import AnyLink
+from pipeline.undecodable import UNDECODABLE
 
 # Largest frame taken: the largest row, and room for the rest of its frame.
 MAX_FRAME_BYTES = 96 * 1024 * 1024
@@ -258,7 +259,7 @@ class ControlLink:
         del self._received[:end]
         try:
             return _decode(data)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             # A bug at the other end, which must not be met again with each frame that follows.
             log.bind(action="bad_frame").error("a control frame cannot be read: {}", error)
             self._close()

@@ -95,7 +95,7 @@ def hold_folder(path: Path, wait_s: float = 0.0) -> Slot | None:
     deadline = time.monotonic() + wait_s
     while True:
         path = private_folder(path)
-        if (fd := _lock(path / LOCK_NAME)) is not None:
+        if (fd := lock_file(path / LOCK_NAME)) is not None:
             return Slot(path, fd)
         if time.monotonic() >= deadline:
             return None
@@ -107,11 +107,23 @@ def _close_to_others(folder: Path) -> None:
         folder.chmod(PRIVATE_MODE)
 
 
-def _lock(file: Path) -> int | None:
-    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def lock_file(file: Path, access: int = os.O_RDWR) -> int | None:
+    """Lock a file, creating it if it is not there.
+
+    Args:
+        file: in a folder that exists.
+        access: how it is opened.
+
+    Returns:
+        The open descriptor, which is the lock; None while another holds it.
+
+    Raises:
+        OSError: it cannot be opened, or its file system has no locks.
+    """
+    fd = os.open(file, access | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A holder that removed its folder unlinked this file: a lock on it would guard nothing.
+        # A holder that removed it has unlinked this file: a lock on it would guard nothing.
         held = os.fstat(fd).st_nlink > 0
     except BlockingIOError:
         held = False

@@ -22,6 +22,7 @@ from pipeline.errors import StageFailed
 from pipeline.logs import log
 from pipeline.messages import Part
 from pipeline.slots import hold_folder
+from pipeline.undecodable import UNDECODABLE
 
 SUFFIX = ".arrow"
 # A file under this name was not finished when its writer died; it is removed at the next start.
@@ -212,5 +213,5 @@ def _read(batch_id: str, file: pa.MemoryMappedFile, size_bytes: int) -> SealedBa
             parts=_decode_parts(parts["PARTS"][0].as_py()),
             size_bytes=size_bytes,
         )
-    except (pa.ArrowException, OSError, LookupError, msgspec.MsgspecError) as error:
+    except (pa.ArrowException, OSError, LookupError, *UNDECODABLE) as error:
         raise DamagedBatch(f"batch {batch_id} cannot be read: {error}") from error

@@ -139,8 +139,7 @@ class Stage:
 
     def beat(self) -> None:
         """Tell the supervisor now how things are, without waiting for the next heartbeat."""
-        if self._control is not None:
-            self._control.send(Heartbeat(self.idle(), dict(self.counters), self.gauges()))
+        self.tell_supervisor(Heartbeat(self.idle(), dict(self.counters), self.gauges()))
 
     def tell_supervisor(self, message: AnyLink) -> None:
         """Send over the control link; it does not wait."""
@@ -242,8 +241,7 @@ class Stage:
         if told := [self.spawn(self.send(peer, Drained())) for peer in self.links]:
             await asyncio.wait(told, timeout=PEERS_TOLD_S)
         self.beat()
-        if self._control is not None:
-            self._control.send(Drained())
+        self.tell_supervisor(Drained())
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -13,6 +13,7 @@ import msgspec
 
 from pipeline.errors import BadMessage
 from pipeline.message_format.rules import ParsedMessage, parse_message
+from pipeline.undecodable import UNDECODABLE
 
 STDIN = "-"
 # A file of this size holds 4,000 messages of the largest size.
@@ -80,7 +81,7 @@ def read_messages(
     try:
         for place, message in _split(name, text):
             yield _checked(place, message, as_base64, allow_writes)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         yield FileProblem(_at(name, text, str(error)), f"not JSON: {error}")
 
 
@@ -121,7 +122,7 @@ def _split(name: str, text: bytes) -> Iterator[tuple[str, bytes]]:
 def _is_object(line: tuple[int, bytes]) -> bool:
     try:
         _decode_object(line[1])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return False
     return True
 
@@ -143,7 +144,7 @@ def _stored(message: bytes, as_base64: bool) -> str:
         BadMessage: not UTF-8.
     """
     if message.startswith(b"{"):
-        with contextlib.suppress(msgspec.DecodeError, RecursionError):  # the rules say what it is
+        with contextlib.suppress(*UNDECODABLE):  # the rules say what it is
             message = msgspec.json.format(message, indent=-1)
     try:
         text = message.decode()

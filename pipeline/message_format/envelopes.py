@@ -13,6 +13,7 @@ import msgspec
 
 from pipeline.errors import BadMessage
 from pipeline.message_format.excerpts import excerpt, short_name
+from pipeline.undecodable import UNDECODABLE
 
 # What Azure Queue Storage stores at most for one message, base64 included.
 MAX_MESSAGE_BYTES = 65_536
@@ -131,13 +132,13 @@ def _decode_checked(text: bytes, not_json: str) -> tuple[Envelope | _ExactEnvelo
         return _decode_exact(text), []
     except msgspec.ValidationError:
         pass  # an unknown field, which is no error, or a rule broken, which comes again below
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise BadMessage(not_json, f"{error}: {excerpt(text.decode())}") from None
     try:
         return _decode(text), _unknown_fields(text)
     except msgspec.ValidationError as error:
         raise _explained(text, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise BadMessage(not_json, f"{error}: {excerpt(text.decode())}") from None
 
 
@@ -184,7 +185,7 @@ def _is_json(text: bytes) -> bool:
         return True  # a deep list: no object in any case
     try:
         _decode_any(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return False
     return True
 
@@ -236,7 +237,7 @@ def _explained(text: bytes, problem: str) -> BadMessage:
     """
     try:
         message = _decode_any(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         # A number out of range, say; the decoder's own words have to do.
         return BadMessage(WRONG_TYPE, problem.replace("$.", ""))
     requests = message.get("api_requests") if isinstance(message, dict) else None

@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline.logs import log
 from pipeline.messages import InCall
+from pipeline.undecodable import UNDECODABLE
 
 SUFFIX = ".flight"
 # One byte that says whether the slot is in use, one for the length, then the entry. The longest
@@ -54,9 +55,13 @@ class FlightRecorder:
         # In use once open() was called; until then nothing is forgotten that was not told.
         self._slots = mmap.mmap(-1, self._size)
         self._inode = 0
+        self._opened = False
 
     def open(self) -> None:
-        """Forget what the process before has left, and record from here on."""
+        """Forget what the process before has left, and record from here on; once."""
+        if self._opened:
+            return
+        self._opened = True
         self.died_in = []
         try:
             self._path.unlink(missing_ok=True)
@@ -104,6 +109,6 @@ def _read(path: Path) -> list[InCall]:
         if used == _USED:
             try:
                 calls.append(_decode(left[at + _HEAD_BYTES : at + _HEAD_BYTES + size]))
-            except msgspec.MsgspecError:
+            except UNDECODABLE:
                 continue  # the machine stopped while it was written
     return calls

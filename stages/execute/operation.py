@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from pipeline.undecodable import UNDECODABLE
 from stages.execute.client import Answer
 from stages.execute.rows import BrokenBody, error_of
 from stages.execute.waits import retry_after_s
@@ -104,7 +105,7 @@ class Operation:
             return Poll(self._status_target, wait_s)
         try:
             state = _status.decode(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNDECODABLE as error:
             raise BrokenBody(f"status of a long operation: {error}") from error
         ended = state.status.lower()
         if ended in _FAILED:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from pipeline.messages import PlannedRequest, Resource
+from pipeline.undecodable import UNDECODABLE
 
 # Snowflake takes 16 MiB in a VARIANT; the limit counts it decompressed.
 # https://docs.snowflake.com/en/sql-reference/data-types-semistructured
@@ -101,7 +102,7 @@ def parse_page(body: bytes, *, graph: bool) -> Page:
         elements = None
         if isinstance(rows, msgspec.Raw) and bytes(rows).lstrip()[:1] == b"[":
             elements = [bytes(raw) for raw in _raws.decode(rows)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise BrokenBody(f"{error} ({len(body)} bytes)") from error
     links = (page.next_link, page.odata_next_link, page.old_odata_next_link)
     link = next((found for value in links if (found := _link(value)) is not None), None)
@@ -189,7 +190,7 @@ def error_of(body: bytes) -> tuple[str | None, str | None]:
     """
     try:
         decoded = _any.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None, None
     if not isinstance(decoded, dict):
         return None, None
@@ -213,7 +214,7 @@ def _element_of(body: bytes | None, place: int) -> _Element:
         return _Element()
     try:
         return _element.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise BrokenBody(f"element {place}: {error}") from error
 
 

@@ -87,7 +87,6 @@ class Execute(Stage):
         self._flight = flight.FlightRecorder(
             config.spool_dir / (name + flight.SUFFIX), config.num_threads
         )
-        self._recording = False
         # Taken from the scheduler, and waits for the calls under way: nothing is beside its own.
         self._next_alone: RequestRun | None = None
         self._alone = False
@@ -127,9 +126,7 @@ class Execute(Stage):
                 (run.lease.lease_id, run.lease.attempt, run.planned.index) for run in self._runs
             ]
             await self.send(peer, WorkerUp(held, self._flight.died_in))
-            if not self._recording:
-                self._recording = True
-                self._flight.open()
+            self._flight.open()
 
     async def on_message(self, peer: str, message: AnyLink) -> None:
         """Work comes in, and tokens."""
@@ -146,8 +143,10 @@ class Execute(Stage):
     async def drain(self, request: Drain) -> None:
         """Let go of what has not begun, finish the calls under way, write what is done."""
         self._draining = True
-        held_back = [run for run in (self._next_alone,) if run is not None]
-        for run in (*self._scheduler.clear(), *self._awaiting_token, *held_back):
+        waiting = [*self._scheduler.clear(), *self._awaiting_token]
+        if self._next_alone is not None:
+            waiting.append(self._next_alone)
+        for run in waiting:
             self._let_go(run)
         self._awaiting_token = []
         self._next_alone = None
@@ -257,10 +256,7 @@ class Execute(Stage):
         if step.blocks_scope and made.answer is not None:
             wait_s = retry_after_s(made.answer.headers) or step.after_s
             self._scheduler.bucket(made.scope, now_s).block(now_s + wait_s)
-        if self._draining and step.after_s > 0:
-            self._let_go(made.run)
-            return
-        self._scheduler.add(made.run, now_s, step.after_s)
+        self._go_on(made.run, step.after_s, now_s)
 
     def _hold_back(self, run: RequestRun, step: HeldBack, now_s: float) -> None:
         self.counters["requests_held_back"] += 1
@@ -269,10 +265,13 @@ class Execute(Stage):
                 "no room for the rows of long lists; these requests begin anew until there is: {}",
                 step.problem,
             )
-        if self._draining:
+        self._go_on(run, step.after_s, now_s)
+
+    def _go_on(self, run: RequestRun, after_s: float, now_s: float) -> None:
+        if self._draining and after_s > 0:
             self._let_go(run)
-            return
-        self._scheduler.add(run, now_s, step.after_s)
+        else:
+            self._scheduler.add(run, now_s, after_s)
 
     def _let_go(self, run: RequestRun) -> None:
         self._runs.discard(run)

@@ -31,6 +31,7 @@ from pipeline.errors import (
 from pipeline.https import connection_pool
 from pipeline.identity import arm_endpoint, arm_scope, credential
 from pipeline.network_errors import network_fault
+from pipeline.undecodable import UNDECODABLE
 from stages.fetch.queue import open_queue, poison_name, queue_error
 
 # The whole command ends within this time.
@@ -222,7 +223,7 @@ def _arm(config: Config, tokens: list[str]) -> str:
         raise _arm_error(what, host, status, body)
     try:
         seen = len(msgspec.json.decode(body, type=_Subscriptions).value)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise NotThere(
             what, f"{host} does not answer as ARM does", "check AZURE_ARM_ENDPOINT"
         ) from error
@@ -256,7 +257,7 @@ def _get(url: str, token: str) -> tuple[int, bytes]:
 def _arm_error(what: str, host: str, status: int, body: bytes) -> DependencyError:
     try:
         said = msgspec.json.decode(body, type=_ErrorAnswer).error.code
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         said = ""
     text = f"{host} answered {status} {said[:80]}".rstrip()
     if status == 401:

@@ -17,6 +17,7 @@ import msgspec
 from azure.storage.queue import QueueClient
 
 from pipeline.errors import DependencyError, NotThere
+from pipeline.undecodable import UNDECODABLE
 from stages.fetch.poison import Envelope, Mark
 from stages.fetch.queue import LeaseLost, translated
 from stages.fetch.queue_io import RECEIVE_MESSAGES
@@ -62,7 +63,7 @@ def read_envelope(stored: str) -> MarkedEnvelope | None:
     """The envelope, or None where this is none of ours."""
     try:
         return msgspec.json.decode(stored, type=MarkedEnvelope)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+    except UNDECODABLE:
         return None
 
 

@@ -21,12 +21,14 @@ import msgspec
 
 from pipeline.logs import log
 from pipeline.messages import LeaseRef
-from stages.fetch.leases import Lease
+from pipeline.undecodable import UNDECODABLE
+from stages.fetch.leases import NO_ATTEMPT, Lease
 
 FILE = "leases.journal"
 # Written anew, with what is held and nothing else, once it has grown to twice that and this.
 SLACK_BYTES = 1024 * 1024
-_UNFINISHED = ".part"
+# Not the spool's own suffix for what is unfinished: a starting ``batch`` removes those.
+_UNFINISHED = ".new"
 _LENGTH = struct.Struct("<I")
 
 
@@ -65,7 +67,7 @@ def wall_s(monotonic_s: float) -> float:
 
 def held(lease: Lease) -> Held:
     """A lease as it is now."""
-    return Held(lease.current_ref(0), lease.text, wall_s(lease.expires_at_s))
+    return Held(lease.current_ref(NO_ATTEMPT), lease.text, wall_s(lease.expires_at_s))
 
 
 Entry = Held | Renewed | Gone
@@ -178,6 +180,6 @@ def _read(path: Path) -> Iterator[Entry]:
         try:
             # The last frame may be cut off.
             yield _decode(data[at : at + size])
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             return
         at += size

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from pipeline.undecodable import UNDECODABLE
+
 # What Azure Queue Storage takes, as stored.
 MAX_STORED_BYTES = 64 * 1024
 # Of a detail, in UTF-8 and escaped; the rules already cut what they quote. With it, even 64 KiB of
@@ -153,7 +155,7 @@ def moving_since(text: str, queue_message_id: str) -> tuple[Envelope, Mark] | No
     """
     try:
         found = msgspec.structs.asdict(msgspec.json.decode(text, type=Moving))
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+    except UNDECODABLE:
         return None
     mark: Mark = found.pop("moving_to")
     return (Envelope(**found), mark) if found["queue_message_id"] == queue_message_id else None
@@ -177,7 +179,7 @@ def original(stored: str) -> str:
     """
     try:
         opened = msgspec.json.decode(stored, type=Envelope)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ValueError(f"not a poison envelope: {error}") from error
     if opened.text_sha256 is not None:
         raise ValueError("the original was too large to be kept whole")

@@ -120,9 +120,10 @@ class Returns:
             error: why.
         """
         self.under_way += 1
-        begun = moving_since(message.text, message.id)
-        if begun is not None:
-            message_id, error = begun[0].message_id, BadMessage(begun[0].reason, begun[0].detail)
+        mark: Mark | None = None
+        if (begun := moving_since(message.text, message.id)) is not None:
+            moved, mark = begun
+            message_id, error = moved.message_id, BadMessage(moved.reason, moved.detail)
         known_as = message_id or message.id
         try:
             if begun is None:
@@ -136,10 +137,9 @@ class Returns:
                     inserted_at=message.inserted_at,
                     text=message.text,
                 )
-                receipt = await self._place(queue, message, stored, None)
             else:
-                stored = fitted(begun[0]) or ""
-                receipt = await self._place(queue, message, stored, begun[1])
+                stored = fitted(moved) or ""
+            receipt = await self._place(queue, message, stored, mark)
             await self._io.delete(queue, message.id, receipt)
             self._counters["messages_poisoned"] += 1
             log.bind(action="poisoned", message_id=known_as, reason=error.reason).warning(
@@ -208,10 +208,7 @@ class Returns:
         ref, before = lease.ref, lease.pop_receipt
         try:
             pop_receipt, asked_s = await self._io.renew(ref.queue, ref.queue_message_id, before)
-            # On the lease itself too: it may have left the book, and wait for its delete.
-            lease.pop_receipt = pop_receipt
-            self._book.renewed(ref.lease_id, pop_receipt, asked_s)
-            self._journal.append(Renewed(ref.lease_id, pop_receipt, wall_s(lease.expires_at_s)))
+            self._lasts(lease, pop_receipt, asked_s)
         except LeaseLost as error:
             # Unless it ran out, and was received again meanwhile.
             if lease.pop_receipt == before:
@@ -232,11 +229,15 @@ class Returns:
             message: as received again.
             asked_s: monotonic seconds before the call.
         """
-        lease.pop_receipt = message.pop_receipt
-        self._book.renewed(lease.ref.lease_id, message.pop_receipt, asked_s)
-        entry = Renewed(lease.ref.lease_id, message.pop_receipt, wall_s(lease.expires_at_s))
-        self._journal.append(entry)
+        self._lasts(lease, message.pop_receipt, asked_s)
         self._counters["leases_regained"] += 1
+
+    def _lasts(self, lease: Lease, pop_receipt: str, asked_s: float) -> None:
+        # On the lease itself too: it may have left the book, and wait for its delete.
+        lease.pop_receipt = pop_receipt
+        lease_id = lease.ref.lease_id
+        self._book.renewed(lease_id, pop_receipt, asked_s)
+        self._journal.append(Renewed(lease_id, pop_receipt, wall_s(lease.expires_at_s)))
 
     async def _after_renewal(self, lease: Lease) -> None:
         """Wait for a renewal under way: it makes the pop receipt void that we have now."""

@@ -8,7 +8,6 @@ lives must never be aborted, because Snowflake takes a COMMIT after it for no er
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ import msgspec
 from msgspec.structs import replace
 
 from pipeline.logs import log
+from pipeline.slots import lock_file
+from pipeline.undecodable import UNDECODABLE
 
 NAME = "load.session"
 # All of it is written at once and over the old: a writer that dies leaves one or the other.
@@ -67,12 +68,13 @@ class Note:
             return False
         try:
             end_s = time.monotonic() + wait_s
-            while (descriptor := _locked(self._path)) is None and time.monotonic() < end_s:
+            # For reading: open for writing, it would keep its disk from being made read-only.
+            while (descriptor := lock_file(self._path, os.O_RDONLY)) is None:
+                if time.monotonic() >= end_s:
+                    return False
                 time.sleep(_POLL_S)
             self._descriptor = descriptor
-            if self._descriptor is None:
-                return False
-            found = _decoded(os.pread(self._descriptor, _SIZE_BYTES, 0))
+            found = _decoded(os.pread(descriptor, _SIZE_BYTES, 0))
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -90,7 +92,6 @@ class Note:
             return
         try:
             text = msgspec.json.encode(noted).ljust(_SIZE_BYTES)
-            # Open for writing only while it is written: a disk may be made read-only meanwhile.
             writing = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.pwrite(writing, text, 0)
@@ -126,25 +127,8 @@ def abandoned_beside(folder: Path) -> Iterator[Note]:
             yield note
 
 
-def _locked(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # One that its holder has removed meanwhile is nobody's file any more.
-        held = os.fstat(descriptor).st_nlink > 0
-    except BlockingIOError:
-        held = False
-    except BaseException:
-        os.close(descriptor)
-        raise
-    if held:
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
 def _decoded(text: bytes) -> Noted | None:
     try:
         return msgspec.json.decode(text, type=Noted)
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return None  # a new file is empty

@@ -202,9 +202,19 @@ def test_a_redirect_takes_the_token_nowhere(
         assert not elsewhere.seen_tokens
 
 
-def test_an_endpoint_that_is_not_arm(settings: dict[str, str], arm: Arm) -> None:
-    arm.faults.append(Fault(Answer(200, b"<html>welcome</html>", {"Content-Type": "text/html"})))
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b'{"value":' + b"[" * 9_000])
+def test_an_endpoint_that_is_not_arm(settings: dict[str, str], arm: Arm, body: bytes) -> None:
+    arm.faults.append(Fault(Answer(200, body, {"Content-Type": "text/html"})))
     assert "AZURE_ARM_ENDPOINT" in checks(settings)[ARM].hint
+
+
+def test_an_error_that_is_no_utf_8_is_told_by_its_status(
+    settings: dict[str, str], arm: Arm
+) -> None:
+    arm.faults.append(Fault(Answer(500, b'{"error":{"code":"\xff\xe0"}}')))
+    check = checks(settings)[ARM]
+    assert check.detail.endswith("answered 500")
+    assert check.hint == "try again later"
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,15 @@ def test_a_file_of_something_else_is_damaged(tmp_path: Path) -> None:
             pass
 
 
+def test_parts_that_are_no_utf_8_are_damaged(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    sealed(spool)
+    path = spool.path("b-1")
+    path.write_bytes(path.read_bytes().replace(b"\xa3qid", b"\xa3\xff\xe0\xc0"))
+    with pytest.raises(DamagedBatch), spool.open("b-1"):
+        pass
+
+
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     """The limit of a process's files stands for a full disk: both fail in the middle."""
     code = f"""

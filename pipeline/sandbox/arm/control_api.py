@@ -17,6 +17,7 @@ from pipeline.sandbox.arm.pages import Listing, One, parse_query
 from pipeline.sandbox.arm.recordings import Recording
 from pipeline.sandbox.arm.settings import SettingsChange
 from pipeline.sandbox.arm.wire import UNCOUNTED, Answer, Request, json_answer
+from pipeline.undecodable import UNDECODABLE
 
 if TYPE_CHECKING:
     from pipeline.sandbox.arm.simulator import Simulator
@@ -63,7 +64,7 @@ class ControlApi:
             return _error(404, f"no {request.method} {name!r} here; there are: {takes}")
         try:
             value = route(request)
-        except (msgspec.MsgspecError, kql.QueryError, ValueError) as error:
+        except (*UNDECODABLE, kql.QueryError, ValueError) as error:
             return _error(400, str(error))
         return json_answer(200, value, UNCOUNTED)
 
@@ -161,7 +162,7 @@ def _of_body(answer: Answer) -> dict[str, Any]:
     """Rows as a collector makes them: the elements of ``value``, or the whole answer."""
     try:
         value = msgspec.json.decode(answer.body) if answer.body else None
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return {"status": answer.status, "count": 1, "ids": [None]}
     if answer.status >= 300:
         error = value.get("error", {}) if isinstance(value, dict) else {}

@@ -19,6 +19,7 @@ from pipeline.sandbox.arm.pages import decode_token, encode_token, parse_query
 from pipeline.sandbox.arm.settings import Settings
 from pipeline.sandbox.arm.tenant import Tenant
 from pipeline.sandbox.arm.wire import Answer, Request, json_answer
+from pipeline.undecodable import UNDECODABLE
 
 GRAPH_PATH = "/providers/microsoft.resourcegraph/resources"
 KIND = "Microsoft.ResourceGraph/resources"
@@ -111,7 +112,7 @@ class Graph:
         try:
             asked = msgspec.json.decode(body, type=GraphRequest)
             count, row, has_id = self._run(asked)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             return _bad(f"The request body is not valid: {error}")
         except kql.QueryError as error:
             return _bad(f"Query is invalid: {error}")

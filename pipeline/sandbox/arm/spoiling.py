@@ -12,6 +12,7 @@ import msgspec
 from pipeline.sandbox.arm import faults as f
 from pipeline.sandbox.arm.arm_errors import arm_error
 from pipeline.sandbox.arm.wire import JSON_TYPE, Answer, Delivery, Request
+from pipeline.undecodable import UNDECODABLE
 
 
 def replacement(fault: f.AnyFault, target: str) -> Answer | None:
@@ -75,7 +76,7 @@ def spoil(fault: f.AnyFault, answer: Answer, request: Request, origin: str) -> A
 def _relinked(fault: f.NextLink, answer: Answer, request: Request, origin: str) -> Answer:
     try:
         body: dict[str, Any] = msgspec.json.decode(answer.body, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return answer
     right = body.get("nextLink") or origin + request.target
     path = right[len(origin) :] if right.startswith(origin) else request.target

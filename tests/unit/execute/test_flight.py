@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 from pathlib import Path
 
 import pytest
 
 from pipeline.messages import InCall
-from stages.execute import flight
-from stages.execute.flight import FlightRecorder, entry
+from stages.execute.flight import SLOT_BYTES, FlightRecorder, entry
 
 THREADS = 25
 CALL = InCall("queue", "0d5ac0f4-0a26-4a3c-9b7a-1b4a3f0a7d11", 7, False)
@@ -58,8 +58,14 @@ def test_a_process_that_ends_in_order_was_killed_by_nothing(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "left",
-    [b"", b"\1", b"\1\xff" + b"x" * 190, os.urandom(4096)],
-    ids=["empty", "one byte", "no entry", "noise"],
+    [
+        b"",
+        b"\1",
+        b"\1\xff" + b"x" * 190,
+        b"\1" + entry(CALL).replace(b"queue", b"\xff\xfe\xe0\x80\xc0").ljust(SLOT_BYTES),
+        random.Random(7).randbytes(4096),
+    ],
+    ids=["empty", "one byte", "no entry", "no UTF-8", "noise"],
 )
 def test_a_file_that_makes_no_sense_accuses_nobody(tmp_path: Path, left: bytes) -> None:
     path = tmp_path / "execute-0.flight"
@@ -68,8 +74,8 @@ def test_a_file_that_makes_no_sense_accuses_nobody(tmp_path: Path, left: bytes) 
 
 
 def test_an_entry_that_has_no_room_is_left_out() -> None:
-    assert entry(InCall("queue", "x" * flight.SLOT_BYTES, 0, False)) == b""
-    assert len(entry(ALONE)) < flight.SLOT_BYTES
+    assert entry(InCall("queue", "x" * SLOT_BYTES, 0, False)) == b""
+    assert len(entry(ALONE)) < SLOT_BYTES
 
 
 def test_without_a_file_it_records_nothing_and_the_process_lives(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
 
 from pipeline.messages import LeaseRef
+from pipeline.spool import UNFINISHED
 from stages.fetch import journal
 from stages.fetch.journal import FILE, Entry, Gone, Held, LeaseJournal, Renewed
 
@@ -62,12 +64,21 @@ def test_a_frame_that_was_cut_off_ends_it_and_what_stands_before_counts(
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff\xff\xff\xff", b"\x05\0\0\0hello", os.urandom(999)],
+    [b"", b"\xff\xff\xff\xff", b"\x05\0\0\0hello", random.Random(7).randbytes(999)],
     ids=["empty", "length only", "no entry", "noise"],
 )
 def test_a_file_that_makes_no_sense_holds_nothing(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE).write_bytes(data)
     assert left(tmp_path) == []
+
+
+def test_an_entry_whose_text_is_no_utf_8_ends_it_and_what_stands_before_counts(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path, held(1), held(2), held(3))
+    file = tmp_path / FILE
+    file.write_bytes(file.read_bytes().replace(b"id-2", b"\xff\xfe\xe0\x80"))
+    assert left(tmp_path) == [held(1)]
 
 
 def test_it_is_written_anew_with_what_is_held_once_most_of_it_is_gone(
@@ -125,3 +136,8 @@ def test_one_that_ends_late_leaves_the_journal_of_the_next_alone(tmp_path: Path)
     late.append(held(3))
     late.close()
     assert left(tmp_path) == [held(2)]
+
+
+def test_what_a_starting_batch_clears_away_is_never_the_journal() -> None:
+    # Both start at once, in one folder.
+    assert UNFINISHED not in (Path(FILE).suffix, journal._UNFINISHED)

@@ -85,6 +85,13 @@ def test_what_is_left_is_read_and_what_is_removed_is_not(note: Note, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("text", [b"no JSON", b'{"checked":"\xff\xe0"}', b"[" * 5000, b"[]"])
+def test_a_note_that_makes_no_sense_says_nothing(note: Note, tmp_path: Path, text: bytes) -> None:
+    (tmp_path / NAME).write_bytes(text)
+    assert note.take()
+    assert note.noted == Noted()
+
+
 def test_a_shorter_note_leaves_nothing_of_a_longer_one(note: Note, tmp_path: Path) -> None:
     assert note.take()
     note.write(Noted(tuple(range(10)), "checked"))
