@@ -20,10 +20,10 @@ from pipeline.launch import Launched, launch
 
 # After it ended on its own, another is started no sooner than this.
 RESTART_S = 30.0
-# So long after its stage stands: a short run pays for none.
-FIRST_AFTER_S = 8.0
-# And where one was needed already: the restart has the processor first.
-NEXT_AFTER_S = 1.0
+# So long after its stage stands: the stages have the processor first.
+AFTER_S = 1.0
+# And in a run that ends with the queue: a short one pays for none.
+SHORT_RUN_S = 8.0
 TITLE = "azure-collector standby"
 
 
@@ -33,14 +33,15 @@ class Standby:
     Args:
         name: of the stage.
         config: settings for it.
+        first_after_s: how long the stage stands before the first one is started, in seconds.
     """
 
-    def __init__(self, name: str, config: Config) -> None:
+    def __init__(self, name: str, config: Config, first_after_s: float) -> None:
         self.name = name
         self._config = config
         self._launched: Launched | None = None
         self._not_before_s = 0.0
-        self._after_s = FIRST_AFTER_S
+        self._after_s = first_after_s
 
     @property
     def process(self) -> BaseProcess | None:
@@ -63,7 +64,7 @@ class Standby:
 
     def take(self) -> Launched | None:
         """Give the process away, to be the stage from now on."""
-        self._after_s = NEXT_AFTER_S
+        self._after_s = AFTER_S
         launched, self._launched = self._launched, None
         return launched
 

@@ -39,7 +39,7 @@ from pipeline.messages import (
     Stop,
 )
 from pipeline.stage import TITLE
-from pipeline.standby import Standby
+from pipeline.standby import AFTER_S, SHORT_RUN_S, Standby
 
 # How often the loop looks around when nothing wakes it.
 TICK_S = 0.2
@@ -82,7 +82,8 @@ class Supervisor:
         self.config = config
         self.children = {name: Child(name, config) for name in processes(config.num_processes)}
         self._links = links(list(self.children))
-        self._standbys = {name: Standby(name, config) for name in STANDBYS}
+        first_after_s = SHORT_RUN_S if until_empty else AFTER_S
+        self._standbys = {name: Standby(name, config, first_after_s) for name in STANDBYS}
         self._until_empty = until_empty
         self._on_tick = on_tick
         self._signals: list[signal.Signals] = []
