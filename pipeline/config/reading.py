@@ -83,6 +83,7 @@ class Config:
     max_retries: int
     initial_retry_delay: float
     max_backoff: float
+    max_wait: float
     max_in_flight: int
     request_timeout: float
     arm_connect_timeout: float

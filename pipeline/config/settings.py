@@ -261,6 +261,15 @@ SETTINGS: tuple[Setting, ...] = (
         "seconds",
     ),
     _number("MAX_BACKOFF", "longest delay that doubling leads to", 60, 0.01, 3600, "seconds"),
+    _number(
+        "MAX_WAIT",
+        "longest wait that Azure may ask for; for a longer one the message goes back to the queue "
+        "until then",
+        60,
+        1,
+        3600,
+        "seconds",
+    ),
     _whole("MAX_IN_FLIGHT", "API requests under way on this host", 2000, 1, 1_000_000, "requests"),
     _number(
         "REQUEST_TIMEOUT",

@@ -37,7 +37,9 @@ BAD_BODY = "bad body"
 METHODS = ("GET", "HEAD", "POST")
 
 Priority = Literal["high", "normal", "low"]
-_PRIORITIES: dict[str, Priority] = {"high": "high", "normal": "normal", "low": "low"}
+# In falling order.
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+_PRIORITIES = {str(name): name for name in PRIORITIES}
 
 _SERVICE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _API_VERSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:-preview)?")

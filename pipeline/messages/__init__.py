@@ -42,6 +42,7 @@ from pipeline.messages.work import (
     LeaseRef,
     NoToken,
     PlannedRequest,
+    Returned,
     Token,
     TokenRefused,
     Work,
@@ -54,6 +55,7 @@ AnyLink = (
     | NoToken
     | WorkerUp
     | Executed
+    | Returned
     | TokenRefused
     | Rows
     | Flush
@@ -97,6 +99,7 @@ __all__ = [
     "Receipt",
     "RequestKey",
     "Resource",
+    "Returned",
     "Rows",
     "Sealed",
     "SpoolFound",

@@ -67,11 +67,13 @@ class Work(Link, frozen=True):
 
     Attributes:
         alone: an earlier worker may have died of them: no other call is made beside theirs.
+        priority: of the message; 0 is high, 1 normal, 2 low.
     """
 
     lease: LeaseRef
     requests: list[PlannedRequest]
     alone: bool = False
+    priority: int = 1
 
 
 class Token(Link, frozen=True):
@@ -150,6 +152,20 @@ class Executed(Link, frozen=True):
     attempt: int
     index: int
     batch_generation: int
+
+
+class Returned(Link, frozen=True):
+    """Requests that are not done: Azure has throttled their scope for longer.
+
+    Attributes:
+        indices: of one attempt's requests.
+        wait_s: seconds until they may be tried again.
+    """
+
+    lease_id: int
+    attempt: int
+    indices: list[int]
+    wait_s: float
 
 
 class TokenRefused(Link, frozen=True):

@@ -48,6 +48,14 @@ class _Page(msgspec.Struct):
     result_truncated: Any = msgspec.field(default=None, name="resultTruncated")
 
 
+class _Answered(_Page):
+    properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Linked(msgspec.Struct):
+    next_link: Any = msgspec.field(default=None, name="nextLink")
+
+
 class _Element(msgspec.Struct):
     id: Any = None
     type: Any = None
@@ -56,6 +64,8 @@ class _Element(msgspec.Struct):
 
 
 _page = msgspec.json.Decoder(_Page)
+_answered = msgspec.json.Decoder(_Answered)
+_linked = msgspec.json.Decoder(_Linked)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _element = msgspec.json.Decoder(_Element)
 _any = msgspec.json.Decoder()
@@ -69,20 +79,25 @@ class Page(msgspec.Struct):
         body: the whole answer, or None when it is empty.
         next_link: as ARM wrote it, or None; a blank one is none.
         skip_token: Resource Graph's, for the next page, or None.
+        asked_again: the link takes the question again, rather than a GET.
     """
 
     elements: list[bytes] | None
     body: bytes | None
     next_link: str | None = None
     skip_token: str | None = None
+    asked_again: bool = False
 
 
-def parse_page(body: bytes, *, graph: bool) -> Page:
+def parse_page(body: bytes, *, graph: bool, posted: bool = False) -> Page:
     """Take an answer apart.
 
     Args:
         body: as received, decompressed.
         graph: a Resource Graph answer, whose rows are in ``data`` and pages by ``$skipToken``.
+        posted: an answer to a POST. One that is no list may go on at ``properties.nextLink``, as
+            Cost Management's do, whose further pages are asked for like the first.
+            https://learn.microsoft.com/rest/api/cost-management/query/usage
 
     Raises:
         BrokenBody: it is not JSON, not UTF-8, or cut short; or says that there is a next page,
@@ -97,7 +112,7 @@ def parse_page(body: bytes, *, graph: bool) -> Page:
         if not body.startswith(b"{"):
             _any.decode(body)
             return Page(None, body)
-        page = _page.decode(body)
+        page = (_answered if posted else _page).decode(body)
         rows = page.data if graph else page.value
         elements = None
         if isinstance(rows, msgspec.Raw) and bytes(rows).lstrip()[:1] == b"[":
@@ -106,6 +121,10 @@ def parse_page(body: bytes, *, graph: bool) -> Page:
         raise BrokenBody(f"{error} ({len(body)} bytes)") from error
     links = (page.next_link, page.odata_next_link, page.old_odata_next_link)
     link = next((found for value in links if (found := _link(value)) is not None), None)
+    if link is None and elements is None and isinstance(page, _Answered):
+        below = _below(page.properties)
+        if below is not None:
+            return Page(None, body, below, asked_again=True)
     skip_token = _link(page.skip_token) if graph else None
     # "true" is text there: https://learn.microsoft.com/azure/governance/resource-graph/paginate
     if graph and skip_token is None and str(page.result_truncated).lower() == "true":
@@ -220,6 +239,13 @@ def _element_of(body: bytes | None, place: int) -> _Element:
 
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=KEY_BYTES).hexdigest()
+
+
+def _below(properties: msgspec.Raw | msgspec.UnsetType) -> str | None:
+    """The link among an answer's properties, or None."""
+    if not isinstance(properties, msgspec.Raw) or bytes(properties).lstrip()[:1] != b"{":
+        return None
+    return _link(_linked.decode(properties).next_link)
 
 
 def _link(value: object) -> str | None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -29,7 +27,18 @@ from stages.execute.rows import (
     error_of,
     parse_page,
 )
-from stages.execute.throttle import Scope, scope_of
+from stages.execute.steps import (
+    Again,
+    Call,
+    Done,
+    FreshToken,
+    HeldBack,
+    Limits,
+    PutOff,
+    Refusal,
+    Step,
+)
+from stages.execute.throttle import Scope, operation_of, scope_of
 from stages.execute.waits import backoff_s, retry_after_s
 
 # Pages of one list; more is taken for a loop that its links hide.
@@ -41,76 +50,9 @@ NO_ROOM_MAX_S = 60.0
 MAX_ERROR_CHARS = 2_000
 
 _RETRYABLE_STATUS = frozenset({408, 500, 502, 503, 504})
-_SCOPE_THROTTLED = ("SubscriptionRequestsThrottled", "TenantRequestsThrottled")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What bounds a request.
-
-    Attributes:
-        max_retries: of one call, after its first try.
-        initial_retry_delay_s: doubles with each retry, full jitter.
-        max_backoff_s: upper end of a back-off.
-        request_timeout_s: all calls and waits of a request together.
-    """
-
-    max_retries: int
-    initial_retry_delay_s: float
-    max_backoff_s: float
-    request_timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What to ask next."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """The request goes on after a wait.
-
-    Attributes:
-        after_s: seconds; 0 for at once.
-        blocks_scope: Azure asked the whole scope to wait.
-    """
-
-    after_s: float = 0.0
-    blocks_scope: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FreshToken:
-    """ARM refused the token; go on with a newer one."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBack:
-    """The disk has no room for the request's rows; after a wait it begins anew.
-
-    Attributes:
-        after_s: seconds.
-        problem: what the disk said.
-    """
-
-    after_s: float
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The request has its outcome; ``frames`` are for ``batch``."""
-
-    outcome: Outcome
-    frames: Sequence[bytes]
-
-
-Step = Again | FreshToken | HeldBack | Done
+_SCOPE_THROTTLED = frozenset(
+    {"SubscriptionRequestsThrottled", "TenantRequestsThrottled", "RateLimiting"}
+)
 
 
 class RequestRun:
@@ -123,6 +65,10 @@ class RequestRun:
         limits: what bounds it.
         space: where its rows are held.
         alone: no other call is made beside this request's.
+        priority: 0 is high, 1 normal, 2 low.
+
+    Attributes:
+        refusal: what the last answer asked of other calls too; None if it refused nothing.
     """
 
     def __init__(
@@ -133,10 +79,13 @@ class RequestRun:
         limits: Limits,
         space: HoldSpace,
         alone: bool = False,
+        priority: int = 1,
     ) -> None:
         self.lease = lease
         self.planned = planned
         self.alone = alone
+        self.priority = priority
+        self.refusal: Refusal | None = None
         self._origin = origin
         self._limits = limits
         self._graph = (
@@ -175,8 +124,30 @@ class RequestRun:
         """What Azure counts the next call by."""
         return scope_of(self.call.method, self.call.target, self.planned.subscription_id)
 
+    @property
+    def begun(self) -> bool:
+        """A call of it was made."""
+        return self._first_call_us is not None
+
+    @property
+    def may_be_put_off(self) -> bool:
+        """It may begin anew, and its message has deliveries left for that."""
+        repeatable = self._repeatable or not self._pages
+        return repeatable and self.lease.dequeue_count <= self._limits.put_off_until
+
+    @property
+    def message(self) -> int:
+        """Which message it is of."""
+        return self.lease.lease_id
+
+    @property
+    def operation(self) -> str:
+        """What the next call's provider may count it by."""
+        return operation_of(self.call.method, self.call.target)
+
     def calling(self, now_s: float, now_us: int) -> None:
         """The next call is being made."""
+        self.refusal = None
         self._attempts += 1
         if self._first_call_us is None:
             self._first_call_us = now_us
@@ -233,6 +204,13 @@ class RequestRun:
         """End the request from outside, e.g. because there is no token."""
         return self._done(outcome, now_us, None, code, message)
 
+    def time_is_up(self, now_us: int) -> Done:
+        """End the request because its total time is over."""
+        text = f"no outcome within {self._limits.request_timeout_s:.0f} s"
+        if self.refusal is not None:
+            return self._done("throttled", now_us, 429, "RequestTimeout", text + "; throttled")
+        return self._done("failed", now_us, None, "RequestTimeout", text)
+
     def out_of_time(self, now_s: float) -> bool:
         """The request's total time is over."""
         return now_s >= self._deadline_s
@@ -261,7 +239,7 @@ class RequestRun:
                     )  # fmt: skip
                 return Again(polled.after_s)
             self._operation = None
-        page = parse_page(answer.body, graph=self._graph)
+        page = parse_page(answer.body, graph=self._graph, posted=self.call.method == "POST")
         # An answer that may not be asked for again stays in memory if the disk does not take it.
         self._held.add(self._rows.rows(page, now_us), keep=not self._repeatable)
         self._pages += 1
@@ -290,7 +268,10 @@ class RequestRun:
             return Call("POST", self.planned.target, self.planned.headers, body)
         if page.next_link is None:
             return None
-        return Call("GET", self._follow(page.next_link), self.planned.headers, None)
+        following = self._follow(page.next_link)
+        if page.asked_again:
+            return Call("POST", following, self.planned.headers, self.planned.body)
+        return Call("GET", following, self.planned.headers, None)
 
     def _follow(self, link: str) -> str:
         return self._origin.follow(self.call.target, link)
@@ -311,11 +292,16 @@ class RequestRun:
         )
         if asked_s is not None:
             wait_s = asked_s if throttled and asked_s > 0.0 else max(asked_s, wait_s)
+        if throttled:
+            self.refusal = Refusal(wait_s, code in _SCOPE_THROTTLED)
+        if asked_s is not None and asked_s > self._limits.max_wait_s and self.may_be_put_off:
+            return PutOff(asked_s)
         late = now_s + wait_s >= self._deadline_s
         unclear = answer is not None and not throttled and not self._call_repeatable
         if self._retries > self._limits.max_retries or late or unclear:
             return self._done("throttled" if throttled else "failed", now_us, status, code, message)
-        return Again(wait_s, blocks_scope=throttled and code in _SCOPE_THROTTLED)
+        # One that was refused stands in line with those that its refusal holds up.
+        return Again(0.0 if throttled else wait_s)
 
     def _hold_back(self, problem: str) -> HeldBack:
         """Begin anew later: what is held so far makes room for requests that need less.

@@ -1,40 +1,130 @@
-"""Which request is called next: whoever's scope has a call left, scopes in turn.
+"""Which request is called next: whoever's scope has a call left.
 
-Pure: the time is an argument. A request that must wait stands in a heap or in its scope's line, and
-holds no thread; a throttled scope is passed over, so it delays no other.
+Three things take turns: priorities by weight, so that a low one is late and never starved; within a
+priority the scopes; and within a scope the messages. A request that must wait stands in a heap or
+in its scope's line and holds no thread; a throttled scope is passed over, and so is a throttled
+operation of a scope, so they delay no other.
+
+Pure: the time is an argument.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from stages.execute.throttle import Bucket, Scope
+from pipeline.turns import WeightedTurns
+from stages.execute.fair import FairLine, Waiting
+from stages.execute.throttle import Bucket, Scope, Ticket
 
+# Of 21 calls that all three priorities wait for: high, normal, low.
+WEIGHTS = (16, 4, 1)
+_PRIORITIES = range(len(WEIGHTS))
 # Buckets kept of scopes that have nothing to do; forgetting one relearns it from the next answer.
-MAX_IDLE_BUCKETS = 20_000
+MAX_IDLE_SCOPES = 20_000
+# Scopes looked at to find one that may be forgotten.
+_FORGET_TRIES = 8
 
-T = TypeVar("T")
+
+class Schedulable(Waiting, Protocol):
+    """A request whose next call is to be made."""
+
+    @property
+    def priority(self) -> int:
+        """0 is high, 1 normal, 2 low."""
+        ...
+
+    @property
+    def operation(self) -> str:
+        """What a provider may count the call by."""
+        ...
+
+    def scope(self) -> Scope:
+        """What Azure counts the call by."""
+        ...
+
+
+T = TypeVar("T", bound=Schedulable)
+
+
+class _ScopeLine(Generic[T]):
+    """Those who wait for one scope."""
+
+    __slots__ = ("bucket", "in_turn", "lines", "parked", "wake_s")
+
+    def __init__(self, scope: Scope) -> None:
+        self.bucket = Bucket(scope)
+        self.lines: list[FairLine[T]] = [FairLine() for _ in WEIGHTS]
+        # Whose operation has to wait while others of the scope need not.
+        self.parked: dict[str, list[FairLine[T]]] = {}
+        self.in_turn = [False for _ in WEIGHTS]
+        # The entry in the heap that counts.
+        self.wake_s: float | None = None
+
+    def waiting(self, priority: int) -> bool:
+        """Somebody of this priority waits."""
+        return bool(self.lines[priority]) or any(p[priority] for p in self.parked.values())
+
+    @property
+    def idle(self) -> bool:
+        """Nobody waits, and no call is under way."""
+        return not self.bucket.under_way and not any(map(self.waiting, _PRIORITIES))
+
+    def next(self, priority: int, now_s: float) -> T | float:
+        """The next request that may call, or when there may be one."""
+        ready_s = self.bucket.gate.ready_at(now_s)
+        if ready_s > now_s:
+            return ready_s
+        wake_s = math.inf
+        for operation, parked in self.parked.items():
+            if parked[priority]:
+                ready_s = self.bucket.ready_at(now_s, operation)
+                if ready_s <= now_s:
+                    return self._unpark(operation, priority)
+                wake_s = min(wake_s, ready_s)
+        line = self.lines[priority]
+        while line:
+            request = line.pop()
+            if not self.bucket.operations:
+                return request
+            operation = request.operation
+            ready_s = self.bucket.ready_at(now_s, operation)
+            if ready_s <= now_s:
+                return request
+            if operation not in self.parked:
+                self.parked[operation] = [FairLine() for _ in WEIGHTS]
+            self.parked[operation][priority].add(request)
+            wake_s = min(wake_s, ready_s)
+        return wake_s
+
+    def _unpark(self, operation: str, priority: int) -> T:
+        parked = self.parked[operation]
+        request = parked[priority].pop()
+        if not any(parked):
+            del self.parked[operation]
+        return request
+
+    def all_lines(self) -> Iterator[FairLine[T]]:
+        """Every line of it."""
+        yield from self.lines
+        for parked in self.parked.values():
+            yield from parked
 
 
 class Scheduler(Generic[T]):
-    """Requests that wait for their turn.
+    """Requests that wait for their turn."""
 
-    Args:
-        scope_of: the scope a request's next call counts in.
-    """
-
-    def __init__(self, scope_of: Callable[[T], Scope]) -> None:
-        self._scope_of = scope_of
-        self._lines: dict[Scope, deque[T]] = {}
-        # Scopes with someone in line: those that may call, in turn, and those that wait.
-        self._turns: deque[Scope] = deque()
-        self._waking: list[tuple[float, int, Scope]] = []
+    def __init__(self) -> None:
+        self._scopes: OrderedDict[Scope, _ScopeLine[T]] = OrderedDict()
+        # Of each priority, the scopes that may have a call left for somebody.
+        self._turns: list[deque[_ScopeLine[T]]] = [deque() for _ in WEIGHTS]
+        self._weighted = WeightedTurns(WEIGHTS)
+        self._waking: list[tuple[float, int, _ScopeLine[T]]] = []
         self._delayed: list[tuple[float, int, T]] = []
-        self._buckets: OrderedDict[Scope, Bucket] = OrderedDict()
         self._order = count()
         self._size = 0
 
@@ -49,65 +139,68 @@ class Scheduler(Generic[T]):
         else:
             self._line_up(request)
 
-    def take(self, now_s: float) -> T | None:
-        """The next request that may call now, its call taken from its scope's bucket."""
+    def take(self, now_s: float) -> tuple[T, Ticket] | None:
+        """The next request that may call now, and its call's ticket, which has to come back."""
         self._wake(now_s)
-        for _ in range(len(self._turns)):
-            scope = self._turns.popleft()
-            line = self._lines[scope]
-            bucket = self.bucket(scope, now_s)
-            if not bucket.take(now_s):
-                heapq.heappush(self._waking, (bucket.ready_at(now_s), next(self._order), scope))
+        while ready := [priority for priority in _PRIORITIES if self._turns[priority]]:
+            priority = self._weighted.next(ready)
+            line = self._turns[priority].popleft()
+            found = line.next(priority, now_s)
+            if isinstance(found, float):
+                line.in_turn[priority] = False
+                self._wake_at(line, found)
                 continue
-            request = line.popleft()
-            if line:
-                self._turns.append(scope)
+            if line.waiting(priority):
+                self._turns[priority].append(line)
             else:
-                del self._lines[scope]
+                line.in_turn[priority] = False
+            self._weighted.charge(priority, ready)
             self._size -= 1
-            return request
+            return found, line.bucket.take(now_s, found.operation)
         return None
 
     def next_wake_s(self) -> float | None:
-        """When someone who waits now may be ready, or None when nobody waits."""
+        """When someone who waits now may be ready, or None when only an answer can tell."""
         times = [heap[0][0] for heap in (self._delayed, self._waking) if heap]
         return min(times) if times else None
 
-    def bucket(self, scope: Scope, now_s: float) -> Bucket:
-        """The scope's bucket."""
-        bucket = self._buckets.get(scope)
-        if bucket is None:
-            bucket = self._buckets[scope] = Bucket(scope, now_s)
-            self._forget_idle()
-        else:
-            self._buckets.move_to_end(scope)
-        return bucket
+    # ── what came of a call ──────────────────────────────────────────────────────────────────
 
-    def answered(self, scope: Scope, headers: Mapping[str, str], now_s: float) -> None:
-        """A call of this scope came back."""
-        self.bucket(scope, now_s).answered(headers, now_s)
-        self._reconsider(scope)
+    def answered(
+        self, ticket: Ticket, headers: Mapping[str, str], now_s: float, refused: bool = False
+    ) -> None:
+        """A call came back; see :meth:`Bucket.answered`."""
+        line = self._scope(ticket.scope)
+        line.bucket.answered(ticket, headers, now_s, refused)
+        self._turn(line)
 
-    def throttled_scopes(self, now_s: float) -> int:
-        """Scopes whose requests have to wait for calls."""
+    def lost(self, ticket: Ticket) -> None:
+        """A call got no answer."""
+        line = self._scope(ticket.scope)
+        line.bucket.lost(ticket)
+        self._turn(line)
+
+    def block(self, ticket: Ticket, wait_s: float, now_s: float, whole_scope: bool) -> None:
+        """Azure has refused a call; see :meth:`Bucket.block`."""
+        self._scope(ticket.scope).bucket.block(ticket, wait_s, now_s, whole_scope)
+
+    def throttled_scopes(self) -> int:
+        """Scopes whose requests all have to wait for calls."""
         return sum(
-            scope in self._lines and bucket.throttled(now_s)
-            for scope, bucket in self._buckets.items()
+            any(map(line.waiting, _PRIORITIES)) and not any(line.in_turn)
+            for line in self._scopes.values()
         )
+
+    # ── out of the line ──────────────────────────────────────────────────────────────────────
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take out the requests for which this is true."""
-        removed: list[T] = []
-        for scope, line in list(self._lines.items()):
-            gone = [request for request in line if unwanted(request)]
-            if gone:
-                removed.extend(gone)
-                kept = deque(request for request in line if not unwanted(request))
-                if kept:
-                    self._lines[scope] = kept
-                else:
-                    del self._lines[scope]
-                    self._turns = deque(turn for turn in self._turns if turn != scope)
+        removed = [
+            request
+            for scope in self._scopes.values()
+            for line in scope.all_lines()
+            for request in line.remove(unwanted)
+        ]
         gone = [request for _, _, request in self._delayed if unwanted(request)]
         if gone:
             removed.extend(gone)
@@ -116,46 +209,82 @@ class Scheduler(Generic[T]):
         self._size -= len(removed)
         return removed
 
+    def remove_blocked(
+        self, now_s: float, longer_s: float, may_go: Callable[[T], bool]
+    ) -> list[tuple[T, float]]:
+        """Take out those whose scope or operation Azure has asked to pause for longer than this.
+
+        Args:
+            now_s: monotonic seconds.
+            longer_s: seconds.
+            may_go: those for which it is false stay.
+
+        Returns:
+            Each with the seconds that the pause still lasts.
+        """
+        removed: list[tuple[T, float]] = []
+        for scope in self._scopes.values():
+            wait_s = scope.bucket.gate.blocked_for_s(now_s)
+            if wait_s > longer_s:
+                for line in scope.all_lines():
+                    removed += [(request, wait_s) for request in line.remove(may_go)]
+                continue
+            for operation, parked in scope.parked.items():
+                gate = scope.bucket.operations.get(operation)
+                wait_s = gate.blocked_for_s(now_s) if gate is not None else 0.0
+                if wait_s > longer_s:
+                    for line in parked:
+                        removed += [(request, wait_s) for request in line.remove(may_go)]
+        self._size -= len(removed)
+        return removed
+
     def clear(self) -> list[T]:
         """Take everything out."""
-        left = [request for line in self._lines.values() for request in line]
-        left.extend(request for _, _, request in self._delayed)
-        self._lines.clear()
-        self._turns.clear()
-        self._waking.clear()
-        self._delayed.clear()
-        self._size = 0
-        return left
+        return self.remove(lambda _: True)
+
+    # ── turns ────────────────────────────────────────────────────────────────────────────────
 
     def _line_up(self, request: T) -> None:
-        scope = self._scope_of(request)
-        line = self._lines.get(scope)
-        if line is None:
-            self._lines[scope] = deque([request])
-            self._turns.append(scope)
-        else:
-            line.append(request)
+        line = self._scope(request.scope())
+        line.lines[request.priority].add(request)
+        self._turn(line)
+
+    def _turn(self, line: _ScopeLine[T]) -> None:
+        """Somebody of this scope may be ready."""
+        for priority in _PRIORITIES:
+            if not line.in_turn[priority] and line.waiting(priority):
+                line.in_turn[priority] = True
+                self._turns[priority].append(line)
+
+    def _wake_at(self, line: _ScopeLine[T], wake_s: float) -> None:
+        if wake_s < math.inf and (line.wake_s is None or wake_s < line.wake_s):
+            line.wake_s = wake_s
+            heapq.heappush(self._waking, (wake_s, next(self._order), line))
 
     def _wake(self, now_s: float) -> None:
         while self._delayed and self._delayed[0][0] <= now_s:
             self._line_up(heapq.heappop(self._delayed)[2])
         while self._waking and self._waking[0][0] <= now_s:
-            scope = heapq.heappop(self._waking)[2]
-            if scope in self._lines and scope not in self._turns:
-                self._turns.append(scope)
+            wake_s, _, line = heapq.heappop(self._waking)
+            if line.wake_s == wake_s:  # and no earlier one has come in its place
+                line.wake_s = None
+                self._turn(line)
 
-    def _reconsider(self, scope: Scope) -> None:
-        """An answer may have shown more calls than were thought to be left."""
-        if self._waking and any(waiting == scope for _, _, waiting in self._waking):
-            self._waking = [entry for entry in self._waking if entry[2] != scope]
-            heapq.heapify(self._waking)
-            if scope in self._lines and scope not in self._turns:
-                self._turns.append(scope)
+    def _scope(self, scope: Scope) -> _ScopeLine[T]:
+        line = self._scopes.get(scope)
+        if line is None:
+            line = self._scopes[scope] = _ScopeLine(scope)
+            self._forget_idle()
+        else:
+            self._scopes.move_to_end(scope)
+        return line
 
     def _forget_idle(self) -> None:
-        while len(self._buckets) > MAX_IDLE_BUCKETS:
-            scope, bucket = next(iter(self._buckets.items()))
-            if bucket.under_way or scope in self._lines:
-                self._buckets.move_to_end(scope)
+        for _ in range(_FORGET_TRIES):
+            if len(self._scopes) <= MAX_IDLE_SCOPES:
                 return
-            del self._buckets[scope]
+            scope, line = next(iter(self._scopes.items()))
+            if line.idle and line.wake_s is None:
+                del self._scopes[scope]
+            else:
+                self._scopes.move_to_end(scope)

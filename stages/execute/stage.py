@@ -7,9 +7,7 @@ it, works its answer into rows, and comes back for the next. No thread waits on 
 from __future__ import annotations
 
 import asyncio
-import queue
 import socket
-import threading
 import time
 
 from pipeline.config import Config
@@ -23,8 +21,8 @@ from pipeline.messages import (
     AnyLink,
     Drain,
     Executed,
-    InCall,
     NoToken,
+    Returned,
     Token,
     TokenRefused,
     Work,
@@ -32,33 +30,23 @@ from pipeline.messages import (
 )
 from pipeline.stage import Stage
 from stages.execute import flight
-from stages.execute.client import Answer, ArmClient, ExchangeFailed
+from stages.execute.callers import Callers, Exchange
+from stages.execute.client import ArmClient
 from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
-from stages.execute.run import Again, Done, FreshToken, HeldBack, Limits, RequestRun, Step
+from stages.execute.run import RequestRun
 from stages.execute.scheduler import Scheduler
-from stages.execute.throttle import Scope
-from stages.execute.waits import retry_after_s
+from stages.execute.steps import Again, Done, FreshToken, HeldBack, Limits, PutOff
+from stages.execute.throttle import Ticket
 
 # Done and not yet written to ``batch``; past this the threads rest: back-pressure.
 MAX_UNWRITTEN = 256
 # Between two looks for requests whose time is over.
 TIMEOUT_TICK_S = 1.0
+# What has not begun goes back to ``fetch`` when its scope is throttled for longer.
+RETURN_AFTER_S = 3.0
 # A token with less life left than this is not sent any more.
 TOKEN_MARGIN_S = 5.0
-
-
-class _Exchanged:
-    """A call that a thread has made, and how its request goes on."""
-
-    __slots__ = ("answer", "run", "scope", "serial", "step")
-
-    def __init__(self, run: RequestRun, scope: Scope, serial: int) -> None:
-        self.run = run
-        self.scope = scope
-        self.serial = serial
-        self.answer: Answer | None = None
-        self.step: Step | BaseException | None = None
 
 
 class Execute(Stage):
@@ -72,6 +60,9 @@ class Execute(Stage):
             initial_retry_delay_s=config.initial_retry_delay,
             max_backoff_s=config.max_backoff,
             request_timeout_s=config.request_timeout,
+            max_wait_s=config.max_wait,
+            # The last two deliveries of a message are for what may go wrong.
+            put_off_until=config.max_dequeue_count - 2,
         )
         self._client = ArmClient(
             self._origin,
@@ -83,16 +74,15 @@ class Execute(Stage):
         )
         self._space = HoldSpace(config.spool_dir, batch_bytes=config.batch_bytes)
         self._no_room = Reminder()
-        self._scheduler: Scheduler[RequestRun] = Scheduler(RequestRun.scope)
+        self._scheduler: Scheduler[RequestRun] = Scheduler()
         self._flight = flight.FlightRecorder(
             config.spool_dir / (name + flight.SUFFIX), config.num_threads
         )
         # Taken from the scheduler, and waits for the calls under way: nothing is beside its own.
-        self._next_alone: RequestRun | None = None
+        self._next_alone: tuple[RequestRun, Ticket] | None = None
         self._alone = False
         self._token: Token | None = None
         self._awaiting_token: list[RequestRun] = []
-        self._due: queue.SimpleQueue[tuple[_Exchanged, str] | None] = queue.SimpleQueue()
         self._calling = 0
         self._unwritten = 0
         # All that are held, wherever they wait.
@@ -100,10 +90,12 @@ class Execute(Stage):
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        for number in range(config.num_threads):
-            threading.Thread(
-                target=self._work, args=(number,), name=f"call-{number}", daemon=True
-            ).start()
+        self._callers = Callers(
+            self._client,
+            self._flight,
+            config.num_threads,
+            lambda made: self._loop.call_soon_threadsafe(self._exchanged, made),
+        )
 
     # ── the hooks ────────────────────────────────────────────────────────────────────────────
 
@@ -145,7 +137,7 @@ class Execute(Stage):
         self._draining = True
         waiting = [*self._scheduler.clear(), *self._awaiting_token]
         if self._next_alone is not None:
-            waiting.append(self._next_alone)
+            waiting.append(self._next_alone[0])
         for run in waiting:
             self._let_go(run)
         self._awaiting_token = []
@@ -167,7 +159,7 @@ class Execute(Stage):
         return {
             "requests_held": len(self._runs),
             "calls_under_way": self._calling,
-            "scopes_throttled": self._scheduler.throttled_scopes(time.monotonic()),
+            "scopes_throttled": self._scheduler.throttled_scopes(),
         }
 
     # ── in the loop ──────────────────────────────────────────────────────────────────────────
@@ -178,7 +170,13 @@ class Execute(Stage):
         now_s = time.monotonic()
         for planned in work.requests:
             run = RequestRun(
-                work.lease, planned, self._origin, self._limits, self._space, work.alone
+                work.lease,
+                planned,
+                self._origin,
+                self._limits,
+                self._space,
+                work.alone,
+                work.priority,
             )
             self._runs.add(run)
             self._scheduler.add(run, now_s)
@@ -193,10 +191,11 @@ class Execute(Stage):
         token = self._token
         if token is None or token.expires_at_s - time.time() < TOKEN_MARGIN_S:
             return  # the next token pumps
-        while self._free() and (run := self._next_run(now_s)) is not None:
+        while self._free() and (due := self._next_run(now_s)) is not None:
+            run, ticket = due
             self._calling += 1
             self._alone = run.alone
-            self._due.put((_Exchanged(run, run.scope(), token.serial), token.value))
+            self._callers.call(Exchange(run, ticket, token.serial), token.value)
         wake_s = self._scheduler.next_wake_s()
         # Whoever comes back, from a call or from writing, pumps too.
         if wake_s is not None and self._free():
@@ -210,35 +209,43 @@ class Execute(Stage):
             and not (self._calling and (self._alone or self._next_alone is not None))
         )
 
-    def _next_run(self, now_s: float) -> RequestRun | None:
+    def _next_run(self, now_s: float) -> tuple[RequestRun, Ticket] | None:
         """Whose call is next; one that must be alone waits for those under way."""
-        if (run := self._next_alone) is not None:
+        if (due := self._next_alone) is not None:
             self._next_alone = None
-            return run
-        run = self._scheduler.take(now_s)
-        if run is not None and run.alone and self._calling:
-            self._next_alone = run
+            return due
+        due = self._scheduler.take(now_s)
+        if due is not None and due[0].alone and self._calling:
+            self._next_alone = due
             return None
-        return run
+        return due
 
-    def _exchanged(self, made: _Exchanged) -> None:
+    def _exchanged(self, made: Exchange) -> None:
         """A thread came back."""
         self._calling -= 1
         now_s = time.monotonic()
         run, step, answer = made.run, made.step, made.answer
         self.counters["calls"] += 1
         if answer is not None:
-            self._scheduler.answered(made.scope, answer.headers, now_s)
             self.counters[f"status_{answer.status}"] += 1
+            if run.refusal is not None:
+                self.counters["throttled_calls"] += 1
+                self._scheduler.block(
+                    made.ticket, run.refusal.wait_s, now_s, run.refusal.whole_scope
+                )
+            refused = run.refusal is not None
+            self._scheduler.answered(made.ticket, answer.headers, now_s, refused)
         else:
-            self._scheduler.bucket(made.scope, now_s).lost()
+            self._scheduler.lost(made.ticket)
         match step:
             case Again():
-                self._again(made, step, now_s)
+                self._go_on(run, step.after_s, now_s)
             case FreshToken():
                 self._refused(run, made.serial)
             case HeldBack():
                 self._hold_back(run, step, now_s)
+            case PutOff():
+                self._give_back(run, step.after_s)
             case Done():
                 self._finish(run, step)
             case error:
@@ -249,14 +256,6 @@ class Execute(Stage):
                 ).error("unexpected failure of request {}", run.planned.index)
                 self._finish(run, run.give_up("failed", "CollectorError", repr(error), _now_us()))
         self._pump()
-
-    def _again(self, made: _Exchanged, step: Again, now_s: float) -> None:
-        if made.answer is not None and made.answer.status == 429:
-            self.counters["throttled_calls"] += 1
-        if step.blocks_scope and made.answer is not None:
-            wait_s = retry_after_s(made.answer.headers) or step.after_s
-            self._scheduler.bucket(made.scope, now_s).block(now_s + wait_s)
-        self._go_on(made.run, step.after_s, now_s)
 
     def _hold_back(self, run: RequestRun, step: HeldBack, now_s: float) -> None:
         self.counters["requests_held_back"] += 1
@@ -342,38 +341,25 @@ class Execute(Stage):
                 self._awaiting_token.remove(run)
             late += self._scheduler.remove(out_of_time)
             for run in late:
-                text = f"no outcome within {self._limits.request_timeout_s:.0f} s"
-                self._finish(run, run.give_up("failed", "RequestTimeout", text, _now_us()))
+                self._finish(run, run.time_is_up(_now_us()))
+            self._return_throttled(time.monotonic())
             self._pump()
 
-    # ── in the threads ───────────────────────────────────────────────────────────────────────
+    def _return_throttled(self, now_s: float) -> None:
+        """Give ``fetch`` back what has not begun and cannot for longer: others may have its place.
 
-    def _work(self, thread: int) -> None:
-        while (due := self._due.get()) is not None:
-            made, token = due
-            self._flight.began(thread, _entry_of(made.run))
-            made.step = self._exchange(made, token)
-            self._flight.ended(thread)
-            self._loop.call_soon_threadsafe(self._exchanged, made)
+        What has begun has its retries to count, and stays.
+        """
+        for run, wait_s in self._scheduler.remove_blocked(
+            now_s, RETURN_AFTER_S, lambda run: not run.begun
+        ):
+            self._give_back(run, wait_s)
 
-    def _exchange(self, made: _Exchanged, token: str) -> Step | BaseException:
-        run, call = made.run, made.run.call
-        run.calling(time.monotonic(), _now_us())
-        try:
-            try:
-                made.answer = self._client.exchange(
-                    call.method, call.target, call.headers, call.body, token
-                )
-            except ExchangeFailed as error:
-                return run.unanswered(error, time.monotonic(), _now_us())
-            return run.answered(made.answer, time.monotonic(), _now_us())
-        except Exception as error:  # noqa: BLE001  # told to the loop, which gives it an outcome
-            return error
-
-
-def _entry_of(run: RequestRun) -> bytes:
-    lease = run.lease
-    return flight.entry(InCall(lease.queue, lease.queue_message_id, run.planned.index, run.alone))
+    def _give_back(self, run: RequestRun, wait_s: float) -> None:
+        self._let_go(run)
+        lease, index = run.lease, run.planned.index
+        returned = Returned(lease.lease_id, lease.attempt, [index], wait_s)
+        self.spawn(self.send("fetch", returned))
 
 
 def _now_us() -> int:

@@ -1,38 +1,28 @@
-"""How fast a scope may be asked: a token bucket that follows what Azure says of its own.
+"""How fast a scope may be asked: never faster than Azure says, never slower than it allows.
 
 Pure: the time is an argument. A scope is what Azure counts for one principal: a subscription (or
-the tenant) and a kind of operation. The bucket starts at ARM's published size, takes each
-``x-ms-ratelimit-remaining-*`` header at its word, and stops for as long as a 429 asks.
+the tenant) and a kind of operation. Nothing is known of a scope at first, so a few calls go ahead;
+from the first answer on its counts are followed (:mod:`stages.execute.meter`). A scope that says
+nothing of its counts is asked ever more calls at a time until it refuses one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from stages.execute.waits import quota_reset_s, whole_number
+from stages.execute.limit_headers import Reading, policy_readings, scope_readings
+from stages.execute.meter import Meter, Window
 
-# Azure Resource Manager's published limits: bucket size, refill per second.
-# https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
-READS = (250.0, 25.0)
-WRITES = (200.0, 10.0)
-# Resource Graph: 15 queries in 5 s for a user or application.
-GRAPH = (15.0, 3.0)
-
-# So many answers in a row without any limit header: nobody counts here but by 429.
-UNMETERED_ANSWERS = 10
-
-_READ_HEADERS = (
-    "x-ms-ratelimit-remaining-subscription-reads",
-    "x-ms-ratelimit-remaining-tenant-reads",
-    "x-ms-ratelimit-remaining-subscription-global-reads",
-)
-_WRITE_HEADERS = (
-    "x-ms-ratelimit-remaining-subscription-writes",
-    "x-ms-ratelimit-remaining-tenant-writes",
-    "x-ms-ratelimit-remaining-subscription-global-writes",
-)
-_GRAPH_HEADERS = ("x-ms-user-quota-remaining",)
+# Calls at once while nothing is known of a scope, and after it has refused one.
+ROOM_AT_FIRST = 4
+ROOM_AFTER_REFUSAL = 1
+# A count that so many answers did not name is none any more.
+FORGOTTEN_AFTER = 50
+# Of one scope: counts of providers, and operations that they count apart.
+MAX_METERS = 64
+MAX_GATES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,83 +47,210 @@ def scope_of(method: str, target: str, subscription_id: str) -> Scope:
     return Scope(subscription_id, "reads")
 
 
-class Bucket:
-    """The calls a scope may make now.
+@dataclass(slots=True)
+class Ticket:
+    """A call that was let through.
 
-    Args:
-        scope: whose.
-        now_s: monotonic seconds.
+    Attributes:
+        scope: it counts in.
+        operation: what a provider may count it by.
+        numbers: of the call, in each meter that counted it.
+        gate: the operation's own, if there is one.
     """
 
-    def __init__(self, scope: Scope, now_s: float) -> None:
-        size, refill = {"reads": READS, "writes": WRITES, "graph": GRAPH}[scope.kind]
-        self._headers = {
-            "reads": _READ_HEADERS,
-            "writes": _WRITE_HEADERS,
-            "graph": _GRAPH_HEADERS,
-        }[scope.kind]
-        self._size = size
-        self._refill_per_s = refill
-        self._level = size
-        self._as_of_s = now_s
-        self._blocked_until_s = 0.0
-        self._silent_answers = 0
-        self.under_way = 0
+    scope: Scope
+    operation: str
+    numbers: list[tuple[Meter | Window, int]]
+    gate: Gate | None = None
 
-    def take(self, now_s: float) -> bool:
-        """Take one call, if there is one."""
-        if self.ready_at(now_s) > now_s:
-            return False
-        if not self._unmetered:  # a debt nobody counts would have to be paid off after a 429
-            self._level -= 1.0
-        self.under_way += 1
-        return True
+
+class Gate:
+    """Lets calls through: as many at once as go well, as fast as its meters say."""
+
+    __slots__ = ("_blocked_until_s", "_room", "meters", "under_way")
+
+    def __init__(self) -> None:
+        self.meters: dict[str, Meter | Window] = {}
+        self.under_way = 0
+        self._room = ROOM_AT_FIRST
+        self._blocked_until_s = -math.inf
 
     def ready_at(self, now_s: float) -> float:
-        """When the next call may be made; not later than ``now_s`` means now."""
+        """When the next call may be made: ``now_s`` or before for now, infinite for not before
+        an answer has come.
+        """
         if now_s < self._blocked_until_s:
             return self._blocked_until_s
-        if self._unmetered:
-            return now_s
-        self._fill(now_s)
-        if self._level >= 1.0:
-            return now_s
-        return now_s + (1.0 - self._level) / self._refill_per_s
+        if self.under_way >= self._room:
+            return math.inf
+        ready_s = now_s
+        for meter in self.meters.values():
+            ready_s = max(ready_s, meter.ready_at(now_s))
+        return ready_s
 
-    def answered(self, headers: Mapping[str, str], now_s: float) -> None:
-        """A call came back: follow its headers."""
+    def take(self, now_s: float, numbers: list[tuple[Meter | Window, int]]) -> None:
+        """Let a call through; its numbers are added to these."""
+        self.under_way += 1
+        for meter in self.meters.values():
+            numbers.append((meter, meter.take(now_s)))
+
+    def done(self, went_well: bool) -> None:
+        """A call came back."""
         self.under_way -= 1
-        self._fill(now_s)
-        told = (whole_number(headers.get(name, "")) for name in self._headers)
-        remaining = [left for left in told if left is not None]
-        if not remaining:
-            self._silent_answers += 1
-            return
-        self._silent_answers = 0
-        # What is under way was not counted yet when the answer was made.
-        self._level = min(self._size, min(remaining) - float(self.under_way))
-        reset_s = quota_reset_s(headers)
-        if reset_s is not None and min(remaining) == 0:
-            self.block(now_s + reset_s)
+        if went_well:
+            self._room += 1
 
-    def lost(self) -> None:
-        """A call got no answer."""
-        self.under_way -= 1
-
-    def block(self, until_s: float) -> None:
-        """Azure asked for a pause of this whole scope."""
-        self._level = min(self._level, 0.0)
+    def block(self, until_s: float, now_s: float) -> None:
+        """Azure has refused a call and asked for a pause."""
         self._blocked_until_s = max(self._blocked_until_s, until_s)
-        self._silent_answers = 0
+        self._room = ROOM_AFTER_REFUSAL
+        for meter in self.meters.values():
+            meter.slow_down(now_s)
 
-    def throttled(self, now_s: float) -> bool:
-        """Whether calls of this scope have to wait."""
-        return self.ready_at(now_s) > now_s
+    def blocked_for_s(self, now_s: float) -> float:
+        """How long a pause lasts that Azure asked for, in seconds; 0 for none."""
+        return max(0.0, self._blocked_until_s - now_s)
+
+    def forget_unnamed(self) -> None:
+        """Drop meters that answers have not named for long."""
+        for name, meter in list(self.meters.items()):
+            meter.unread += 1
+            if meter.unread > FORGOTTEN_AFTER:
+                del self.meters[name]
+
+
+@dataclass(slots=True)
+class Bucket:
+    """The calls a scope may make now: one gate for all, and one for each operation that its
+    provider counts apart or has refused.
+    """
+
+    scope: Scope
+    gate: Gate = field(default_factory=Gate)
+    operations: dict[str, Gate] = field(default_factory=dict)
 
     @property
-    def _unmetered(self) -> bool:
-        return self._silent_answers >= UNMETERED_ANSWERS
+    def under_way(self) -> int:
+        """Calls that have not come back."""
+        return self.gate.under_way
 
-    def _fill(self, now_s: float) -> None:
-        self._level = min(self._size, self._level + (now_s - self._as_of_s) * self._refill_per_s)
-        self._as_of_s = now_s
+    def ready_at(self, now_s: float, operation: str) -> float:
+        """When the next call of an operation may be made; see :meth:`Gate.ready_at`."""
+        ready_s = self.gate.ready_at(now_s)
+        if ready_s <= now_s and (gate := self.operations.get(operation)) is not None:
+            return gate.ready_at(now_s)
+        return ready_s
+
+    def take(self, now_s: float, operation: str) -> Ticket:
+        """Let a call through that is ready."""
+        numbers: list[tuple[Meter | Window, int]] = []
+        gate = self.operations.get(operation)
+        self.gate.take(now_s, numbers)
+        if gate is not None:
+            gate.take(now_s, numbers)
+        return Ticket(self.scope, operation, numbers, gate)
+
+    def answered(
+        self, ticket: Ticket, headers: Mapping[str, str], now_s: float, refused: bool = False
+    ) -> None:
+        """A call came back: follow its headers.
+
+        Args:
+            ticket: the call's.
+            headers: of the answer, found in any case.
+            now_s: monotonic seconds.
+            refused: it was answered 429.
+        """
+        self._done(ticket, not refused)
+        self._read(self.gate, scope_readings(headers), ticket, now_s)
+        policies = policy_readings(headers)
+        if policies or ticket.gate is not None:
+            gate = self._operation(ticket.operation)
+            for reading in policies:
+                # Operations share what their provider counts together.
+                if reading.name not in gate.meters and (shared := self._meter(reading.name)):
+                    gate.meters[reading.name] = shared
+            self._read(gate, policies, ticket, now_s)
+
+    def lost(self, ticket: Ticket) -> None:
+        """A call got no answer."""
+        self._done(ticket, False)
+
+    def block(self, ticket: Ticket, wait_s: float, now_s: float, whole_scope: bool) -> None:
+        """Azure has refused a call.
+
+        Args:
+            ticket: the call's.
+            wait_s: seconds until it may be tried again.
+            now_s: monotonic seconds.
+            whole_scope: not only its operation.
+        """
+        gate = self.gate if whole_scope else self._operation(ticket.operation)
+        gate.block(now_s + wait_s, now_s)
+
+    def _done(self, ticket: Ticket, went_well: bool) -> None:
+        self.gate.done(went_well)
+        if ticket.gate is not None:
+            ticket.gate.done(went_well)
+
+    def _operation(self, operation: str) -> Gate:
+        gate = self.operations.get(operation)
+        if gate is None:
+            if len(self.operations) >= MAX_GATES:
+                idle = next((n for n, g in self.operations.items() if not g.under_way), None)
+                if idle is not None:
+                    del self.operations[idle]
+            gate = self.operations[operation] = Gate()
+        return gate
+
+    def _meter(self, name: str) -> Meter | Window | None:
+        for gate in self.operations.values():
+            if (meter := gate.meters.get(name)) is not None:
+                return meter
+        return None
+
+    @staticmethod
+    def _read(gate: Gate, readings: Iterable[Reading], ticket: Ticket, now_s: float) -> None:
+        gate.forget_unnamed()
+        for reading in readings:
+            meter = gate.meters.get(reading.name)
+            if meter is None:
+                if len(gate.meters) >= MAX_METERS:
+                    continue
+                meter = gate.meters[reading.name] = _meter_for(reading, now_s, gate.under_way)
+                number = 0
+            else:
+                number = next((n for counted, n in ticket.numbers if counted is meter), -1)
+                if number < 0:
+                    continue  # a call from before the meter was made: others tell more
+            if isinstance(meter, Window):
+                meter.read(reading.left, number, now_s, reading.resets_after_s or 0.0)
+            else:
+                meter.read(reading.left, number, now_s)
+
+
+def operation_of(method: str, target: str) -> str:
+    """What a provider may count a call by: its type, and whether that is listed.
+
+    ``GET /subscriptions/0/providers/Microsoft.Compute/virtualMachines?…`` is
+    ``GET microsoft.compute/virtualmachines list``.
+    """
+    path = target.partition("?")[0].lower().strip("/")
+    before, found, below = path.rpartition("providers/")
+    parts = (below if found else before or path).split("/")
+    # Below a provider its namespace comes first; then types and names take turns.
+    types = [parts[0], *parts[1::2]] if found else parts[0::2]
+    listed = len(parts) % 2 == (0 if found else 1)
+    return f"{method} {'/'.join(types)}{' list' if listed else ''}"
+
+
+def _meter_for(reading: Reading, now_s: float, under_way: int) -> Meter | Window:
+    """A meter for a count that was not known; the calls under way count in it too."""
+    meter: Meter | Window
+    if reading.resets_after_s is not None:
+        meter = Window(now_s)
+    else:
+        meter = Meter(reading.size, reading.refill_per_s, now_s)
+    for _ in range(under_way):
+        meter.take(now_s)
+    return meter

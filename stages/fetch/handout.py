@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from pipeline.links import DataLink, LinkClosed
 from pipeline.logs import log
-from pipeline.messages import InCall, LeaseRef, PlannedRequest, Work, WorkerUp
+from pipeline.messages import InCall, LeaseRef, PlannedRequest, Returned, Work, WorkerUp
+from stages.fetch.backlog import Backlog, Lot
 from stages.fetch.leases import Lease, LeaseBook
 from stages.fetch.routing import Router
 from stages.fetch.suspects import Suspects
@@ -66,8 +68,7 @@ class HandOut:
         self._suspects = suspects
         # What workers hold of an earlier ``fetch``; no reason to give them less of ours.
         self._foreign: dict[str, int] = {}
-        # Leased and not handed out yet, in order of arrival.
-        self._backlog: deque[tuple[int, list[int]]] = deque()
+        self._backlog = Backlog()
         # Of workers that died, until the next one has said what they were busy with.
         self._left_by: dict[str, Held] = {}
         # When a worker has last finished a request.
@@ -88,11 +89,29 @@ class HandOut:
     @property
     def backlog(self) -> int:
         """Requests that wait to be handed out."""
-        return sum(len(indices) for _, indices in self._backlog)
+        return self._backlog.requests
 
     def add(self, lease: Lease, indices: list[int]) -> None:
         """Hand these requests out when their turn comes."""
-        self._backlog.append((lease.ref.lease_id, indices))
+        self._backlog.add(Lot(lease.ref.lease_id, indices, lease.priority))
+        self._wanted.set()
+
+    def returned(self, worker: str, message: Returned) -> Lease | None:
+        """A worker gives requests back whose scope is throttled for longer.
+
+        Returns:
+            Their lease, if it is held and they are not under way elsewhere.
+        """
+        self._free(worker, message.attempt > self._book.first_id, len(message.indices))
+        self._wanted.set()
+        lease = self._book.get(message.lease_id)
+        if lease is None or not self._book.takes_back(lease, message.attempt, message.indices):
+            return None
+        return lease
+
+    def park(self, lease: Lease, indices: list[int], until_s: float) -> None:
+        """Hand these requests out after this time, monotonic seconds."""
+        self._backlog.park(Lot(lease.ref.lease_id, indices, lease.priority), until_s)
         self._wanted.set()
 
     def again(self, held: Held, why: str) -> None:
@@ -114,18 +133,17 @@ class HandOut:
         """Hand out for ever."""
         while True:
             self._wanted.clear()
+            now_s = time.monotonic()
+            wake_s = self._backlog.wake(now_s)
             while self._backlog and not self._stopped and self._has_space():
                 room = self._max_in_flight - self.outstanding
-                if room <= 0:
+                if room <= 0 or (lot := self._backlog.take(room)) is None:
                     break
-                lease_id, indices = self._backlog.popleft()
-                now, later = indices[:room], indices[room:]
-                if later:
-                    self._backlog.appendleft((lease_id, later))
-                if (lease := self._book.get(lease_id)) is not None:
-                    self._hand_out(lease, now)
-            # Room in the spool is made without a word to here.
-            limit_s = None if self._has_space() else SPACE_PAUSE_S
+                if (lease := self._book.get(lot.lease_id)) is not None:
+                    self._hand_out(lease, lot.indices)
+            limit_s = None if wake_s is None else wake_s - now_s
+            if not self._has_space():
+                limit_s = SPACE_PAUSE_S  # room in the spool is made without a word to here
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), limit_s)
 
@@ -137,10 +155,7 @@ class HandOut:
             own: this ``fetch`` handed it out.
             now_s: monotonic seconds.
         """
-        if own:
-            self._router.handed(worker, -1)
-        else:
-            self._foreign[worker] = max(0, self._foreign.get(worker, 0) - 1)
+        self._free(worker, own, 1)
         self._worked_s = now_s
         self._wanted.set()
 
@@ -182,13 +197,20 @@ class HandOut:
             # A worker that is just being restarted gets it through worker_gone().
             if (link := self._links.get(dispatch.worker)) is not None:
                 # A task, so that a worker that does not read holds up no other.
-                self._spawn(_write(link, self._work(dispatch.lease, dispatch.requests)))
+                work = self._work(dispatch.lease, dispatch.requests, lease.priority)
+                self._spawn(_write(link, work))
 
-    def _work(self, lease: LeaseRef, requests: list[PlannedRequest]) -> list[Work]:
+    def _free(self, worker: str, own: bool, requests: int) -> None:
+        if own:
+            self._router.handed(worker, -requests)
+        else:
+            self._foreign[worker] = max(0, self._foreign.get(worker, 0) - requests)
+
+    def _work(self, lease: LeaseRef, requests: list[PlannedRequest], priority: int) -> list[Work]:
         parted: dict[bool, list[PlannedRequest]] = {}
         for request in requests:
             parted.setdefault(self._suspects.alone(lease, request.index), []).append(request)
-        return [Work(lease, some, alone) for alone, some in parted.items()]
+        return [Work(lease, some, alone, priority) for alone, some in parted.items()]
 
 
 async def _write(link: DataLink, work: list[Work]) -> None:

@@ -24,6 +24,8 @@ LEASE_MAX_AGE_S = 24 * 3600.0
 RENEWAL_AT = 0.5
 # A renewal that has not been done by then is late.
 LATE_AT = 0.75
+# Between high, 0, and low, 2.
+NORMAL = 1
 # Matches no attempt: the request waits to be handed out.
 NO_ATTEMPT = 0
 
@@ -81,6 +83,7 @@ class Lease:
     expires_at_s: float
     pop_receipt: str
     open_requests: int
+    priority: int = NORMAL
     renewing: bool = False
 
     def current_ref(self, attempt: int) -> LeaseRef:
@@ -155,7 +158,14 @@ class LeaseBook:
         self._next_id += 1
         return self._next_id
 
-    def add(self, ref: LeaseRef, text: str, planned: list[PlannedRequest], now_s: float) -> Lease:
+    def add(
+        self,
+        ref: LeaseRef,
+        text: str,
+        planned: list[PlannedRequest],
+        now_s: float,
+        priority: int = NORMAL,
+    ) -> Lease:
         """Enter a received message."""
         lease = Lease(
             ref=ref,
@@ -165,6 +175,7 @@ class LeaseBook:
             expires_at_s=now_s + self._timeout_s,
             pop_receipt=ref.pop_receipt,
             open_requests=len(planned),
+            priority=priority,
         )
         self._leases[ref.lease_id] = lease
         self._by_message[ref.queue, ref.queue_message_id] = lease
@@ -199,6 +210,13 @@ class LeaseBook:
                 self.working += 1
                 state.stand = Stand.WORKING
             state.worker, state.attempt = "", NO_ATTEMPT
+
+    def takes_back(self, lease: Lease, attempt: int, indices: list[int]) -> bool:
+        """A worker has not done these; whether its attempt is the one that counts."""
+        if any(lease.requests[index].attempt != attempt for index in indices):
+            return False
+        self.reopen(lease, indices)
+        return True
 
     def executed(self, lease_id: int, attempt: int, index: int, batch_generation: int) -> bool:
         """A request's rows are with ``batch``.

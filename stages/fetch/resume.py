@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from pipeline.errors import BadMessage
 from pipeline.logs import log
-from pipeline.message_format.rules import parse_message
+from pipeline.message_format.rules import PRIORITIES, parse_message
 from stages.fetch.handout import HandOut
 from stages.fetch.journal import LeaseJournal
 from stages.fetch.leases import Lease, LeaseBook
@@ -63,7 +63,8 @@ class Resume:
                 parsed = parse_message(held.text, allow_writes=allow_writes)
             except BadMessage:
                 continue  # by other settings than before: it comes again, and is told as any other
-            lease = self._book.add(held.ref, held.text, parsed.requests, now_s)
+            priority = PRIORITIES.index(parsed.priority)
+            lease = self._book.add(held.ref, held.text, parsed.requests, now_s, priority)
             lease.expires_at_s = now_s + lasts_s
             self._leases.append(lease)
         if left:

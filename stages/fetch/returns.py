@@ -33,6 +33,14 @@ RENEWAL_TICK_S = 1.0
 RENEWAL_POLL_S = 0.01
 
 
+def may_go_back(deliveries: int, max_dequeue_count: int) -> bool:
+    """Whether a message may be given back only because Azure asks for a long wait.
+
+    Each time costs it a delivery. The last two are for what may go wrong.
+    """
+    return deliveries < max_dequeue_count - 1
+
+
 def retry_delay_s(failures: int) -> int:
     """How long a message that failed stays away, in seconds: longer each time."""
     return min(FAILED_MAX_S, FAILED_FIRST_S << min(failures - 1, 16))
@@ -263,6 +271,13 @@ class Returns:
         after_s = retry_delay_s(failures)
         log.bind(action="message_failed", message_id=lease.ref.message_id, failures=failures).error(
             "a message failed and is tried again in {} s: {}", after_s, error
+        )
+        await self.release(lease, after_s)
+
+    async def put_off(self, lease: Lease, after_s: int) -> None:
+        """A message whose every request has to wait comes back when the wait is over."""
+        log.bind(action="message_put_off", message_id=lease.ref.message_id, seconds=after_s).info(
+            "Azure asks for a long wait: a message goes back to the queue for {} s", after_s
         )
         await self.release(lease, after_s)
 

@@ -6,13 +6,14 @@ Its loop keeps the books (:mod:`stages.fetch.leases`); the queue's calls run in 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 from pipeline.config import Config
 from pipeline.entry_points import kind_of, processes
 from pipeline.errors import BadMessage, DependencyError
 from pipeline.logs import log
-from pipeline.message_format.rules import ParsedMessage, parse_message
+from pipeline.message_format.rules import PRIORITIES, ParsedMessage, parse_message
 from pipeline.messages import (
     AnyLink,
     Begin,
@@ -24,6 +25,7 @@ from pipeline.messages import (
     LeaseRef,
     NoToken,
     Receipt,
+    Returned,
     Sealed,
     SpoolFound,
     Token,
@@ -32,6 +34,7 @@ from pipeline.messages import (
     WorkerUp,
 )
 from pipeline.stage import Stage
+from pipeline.turns import WeightedTurns
 from stages.fetch.disk_room import DiskRoom
 from stages.fetch.handout import HandOut
 from stages.fetch.journal import LeaseJournal, held
@@ -39,7 +42,7 @@ from stages.fetch.leases import RENEWAL_AT, Lease, LeaseBook
 from stages.fetch.orphans import Orphans
 from stages.fetch.queue_io import QueueIo, Received
 from stages.fetch.resume import Resume
-from stages.fetch.returns import Returns
+from stages.fetch.returns import Returns, may_go_back
 from stages.fetch.spool_size import SpoolSize
 from stages.fetch.suspects import POISON_AT, Suspects
 from stages.fetch.tokens import TokenKeeper
@@ -61,6 +64,8 @@ LAST_PAUSE_MAX_S = 0.2
 FLUSH_TICK_S = 0.25
 # How often paused receiving looks whether there is room again.
 ROOM_PAUSE_S = 0.02
+# How much more often a queue is asked first than the next one in the list.
+QUEUE_WEIGHT = 4
 # Empty answers in a row, from all queues, before the queue counts as empty.
 EMPTY_ROUNDS = 2
 
@@ -96,6 +101,9 @@ class Fetch(Stage):
         self._tokens = TokenKeeper(config, self._publish_token)
         self._spool = SpoolSize()
         self._disk = DiskRoom(config.spool_dir, config.batch_bytes)
+        # The first of several queues comes four times as often as the next: late, never starved.
+        last = len(config.azure_queue_name) - 1
+        self._queue_turns = WeightedTurns([QUEUE_WEIGHT ** (last - n) for n in range(last + 1)])
         self._max_leases = max(
             MIN_LEASES, int(RENEWALS_PER_S * config.visibility_timeout * RENEWAL_AT)
         )
@@ -145,6 +153,8 @@ class Fetch(Stage):
         match message:
             case Executed():
                 self._executed(peer, message)
+            case Returned():
+                self._returned(peer, message)
             case WorkerUp():
                 self._worker_up(peer, message)
             case Sealed():
@@ -238,8 +248,11 @@ class Fetch(Stage):
             pause_s = min(longest_s, pause_s * 2)
 
     async def _receive_round(self) -> int:
-        """Ask the queues in falling priority; stop at the first that has something."""
-        for queue in self.config.azure_queue_name:
+        """Ask the queues until one has something: by weight first one, then in falling priority."""
+        queues = self.config.azure_queue_name
+        first = self._queue_turns.next(range(len(queues)))
+        self._queue_turns.charge(first, range(len(queues)))
+        for queue in (queues[first], *queues[:first], *queues[first + 1 :]):
             messages, asked_s = await self._io.receive(queue)
             for message in messages:
                 self.counters["messages_received"] += 1
@@ -297,7 +310,8 @@ class Fetch(Stage):
             dequeue_count=message.dequeue_count,
             requests=len(parsed.requests),
         )
-        lease = self._book.add(ref, text, parsed.requests, asked_s)
+        priority = PRIORITIES.index(parsed.priority)
+        lease = self._book.add(ref, text, parsed.requests, asked_s, priority)
         self._journal.append(held(lease))
         self._hand_out.add(lease, list(lease.requests))
 
@@ -335,6 +349,23 @@ class Fetch(Stage):
             # Written to a batch process that has died since: redo, unless it sealed it.
             stale = self._book.unsealed_before(self.generations["batch"])
             self._hand_out.again({k: v for k, v in stale.items() if k == lease_id}, "batch died")
+
+    def _returned(self, peer: str, message: Returned) -> None:
+        lease = self._hand_out.returned(peer, message)
+        if lease is None:
+            return
+        wait_s = message.wait_s
+        untouched = len(self._book.untouched(lease)) == len(lease.requests)
+        if (
+            wait_s > self.config.max_wait
+            and untouched
+            and may_go_back(lease.ref.dequeue_count, self.config.max_dequeue_count)
+        ):
+            self.counters["messages_put_off"] += 1
+            self.spawn(self._returns.put_off(lease, math.ceil(wait_s)))
+        else:
+            # What of it is done would be asked for again; and the last deliveries are for failures.
+            self._hand_out.park(lease, message.indices, time.monotonic() + wait_s)
 
     async def _flush_at_end(self) -> None:
         """With --until-empty nothing more may come: then no batch waits for company."""

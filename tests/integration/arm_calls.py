@@ -16,7 +16,8 @@ from pipeline.sandbox.arm.control import SimulatorControl
 from stages.execute.client import ArmClient, ExchangeFailed
 from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
-from stages.execute.run import Done, FreshToken, Limits, RequestRun, Step
+from stages.execute.run import RequestRun
+from stages.execute.steps import Done, FreshToken, Limits, Refusal, Step
 from tests.integration.simulator_calls import simulator as running_simulator
 from tests.standins.http_server import Answer, Request, StandIn
 
@@ -60,9 +61,10 @@ class Canned(StandIn):
 class Collected:
     """The end of a request, and how it came to it."""
 
-    def __init__(self, done: Done, steps: list[Step]) -> None:
+    def __init__(self, done: Done, steps: list[Step], refusals: list[Refusal | None]) -> None:
         self.outcome = done.outcome
         self.steps = steps
+        self.refusals = refusals
         self.rows: list[Resource] = [
             row for data in done.frames for rows in _frame(data[4:]) for row in rows.resources
         ]
@@ -123,15 +125,17 @@ def collect(
     request = PlannedRequest(0, "compute", method, "2024-07-01", target, {}, data, "s", "")
     run = RequestRun(LEASE, request, origin, limits, HoldSpace(folder))
     steps: list[Step] = []
+    refusals: list[Refusal | None] = []
     while True:
         step = call(client, run)
         steps.append(step)
+        refusals.append(run.refusal)
         if isinstance(step, Done):
-            collected = Collected(step, steps)
+            collected = Collected(step, steps, refusals)
             run.close()
             return collected
         assert not isinstance(step, FreshToken)
-        time.sleep(step.after_s)
+        time.sleep(run.refusal.wait_s if run.refusal is not None else step.after_s)
 
 
 def call(client: ArmClient, run: RequestRun) -> Step:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stages.execute.client import ExchangeFailed
-from stages.execute.run import Again, Limits
+from stages.execute.steps import Limits
 from tests.integration.arm_calls import TOKEN, Arm, Canned, Elsewhere, arm, client_of, simulator
 
 __all__ = ["arm", "simulator"]
@@ -136,12 +136,12 @@ def test_a_throttled_call_waits_as_long_as_asked(arm: Arm, form: str) -> None:
     arm.fault("throttle", first=1, retry_after_s=1, form=form)
     began_s = time.monotonic()
     found = arm.collect()
-    (first, *_) = found.steps
-    assert isinstance(first, Again)
-    assert first.blocks_scope
-    assert 0.0 < first.after_s <= 2.0
+    (first, *_) = found.refusals
+    assert first is not None
+    assert first.whole_scope
+    assert 0.0 < first.wait_s <= 2.0
     assert found.outcome.outcome == "complete"
-    assert time.monotonic() - began_s >= 0.9 * first.after_s
+    assert time.monotonic() - began_s >= 0.9 * first.wait_s
 
 
 # ── where the token goes ─────────────────────────────────────────────────────────────────────────

@@ -123,6 +123,14 @@ class Scopes:
         shared.take(now_s)
         return 0, own.remaining, shared.remaining
 
+    def levels(self, now_s: float) -> dict[str, int]:
+        """Tokens left in each scope's principals' buckets, the lowest of them."""
+        found: dict[str, int] = {}
+        for (scope, _), bucket in self._own.items():
+            bucket.refill(now_s)
+            found[scope] = min(bucket.remaining, found.get(scope, bucket.remaining))
+        return found
+
     def _buckets(self, scope: str, principal: str, now_s: float) -> tuple[TokenBucket, TokenBucket]:
         key = (scope, principal)
         own = self._own.get(key)

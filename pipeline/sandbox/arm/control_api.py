@@ -70,7 +70,8 @@ class ControlApi:
 
     def _stats(self, request: Request) -> Any:
         del request
-        return self._simulator.stats.report(len(self._simulator.connections))
+        report = self._simulator.stats.report(len(self._simulator.connections))
+        return report | {"reads_left": self._simulator.throttle.levels()}
 
     def _reset(self, request: Request) -> Any:
         del request

@@ -89,7 +89,7 @@ class Simulator:
         self.settings = settings
         self.tokens = tokens
         self._access = Access(tokens, self.tenant.id)
-        self._throttle = Throttle(settings)
+        self.throttle = Throttle(settings)
         self._graph = Graph(self.tenant, settings)
         if settings.log_requests != self.stats.log.maxlen:
             self.stats.keep(settings.log_requests)
@@ -166,7 +166,7 @@ class Simulator:
         path = target.partition("?")[0]
         if method == "POST" and path.lower().rstrip("/") == GRAPH_PATH:
             return self._graph.answer(request, who)
-        headers, refusal = self._throttle.check(method, target, who)
+        headers, refusal = self.throttle.check(method, target, who)
         if refusal is not None:
             return refusal.with_headers(*headers)
         return self._serve(request).with_headers(*headers)

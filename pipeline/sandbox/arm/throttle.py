@@ -32,6 +32,10 @@ class Throttle:
         }
         self._full = {"reads": settings.bucket_size, "writes": settings.write_size}
 
+    def levels(self) -> dict[str, int]:
+        """Reads that are left of each scope, of the principal that has the fewest."""
+        return self._scopes["reads"].levels(time.monotonic())
+
     def check(self, method: str, target: str, principal: str) -> tuple[Headers, Answer | None]:
         """Draw a token.
 

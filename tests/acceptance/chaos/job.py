@@ -226,6 +226,15 @@ class Job:
             )
         return {int(delivery): int(count) for delivery, count in found}
 
+    def outcomes(self) -> dict[str, int]:
+        """Requests of this job in the ledger, by outcome."""
+        with tables(self.settings) as session:
+            found = session.run(
+                f"SELECT OUTCOME, COUNT(*) FROM REQUESTS WHERE MESSAGE_ID LIKE '{self.run}-%'"
+                " GROUP BY 1"
+            )
+        return {str(outcome): int(count) for outcome, count in found}
+
     # ── comparing ────────────────────────────────────────────────────────────────────────────
 
     def assert_whole(self) -> None:

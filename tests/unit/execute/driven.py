@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.messages import PlannedRequest, Resource
 from stages.execute.client import Answer, ExchangeFailed
-from stages.execute.run import Again, Call, Done, Limits, Step
+from stages.execute.steps import Again, Call, Done, Limits, Refusal, Step
 from tests.unit.execute.made import LIMITS, ORIGIN, START_US, a_run, answer, planned, rows_in
 
 Reply = Answer | ExchangeFailed
@@ -25,15 +25,27 @@ HTML = answer(body=b"<html>")
 class Ended:
     """How it went: calls made, steps between them, and the end."""
 
-    def __init__(self, calls: list[Call], steps: list[Step], done: Done) -> None:
+    def __init__(
+        self,
+        calls: list[Call],
+        steps: list[Step],
+        refusals: list[Refusal | None],
+        done: Done,
+    ) -> None:
         self.calls = calls
         self.steps = steps
+        self.refusals = refusals
         self.outcome = done.outcome
         self.rows: list[Resource] = rows_in(done)
 
     @property
     def waits_s(self) -> list[float]:
-        return [step.after_s for step in self.steps if isinstance(step, Again)]
+        """How long each step but the last had to wait, for itself or with its scope."""
+        return [
+            refusal.wait_s if refusal is not None else step.after_s
+            for step, refusal in zip(self.steps, self.refusals, strict=True)
+            if isinstance(step, Again)
+        ]
 
 
 Drive = Callable[..., Ended]
@@ -47,7 +59,7 @@ def drive(tmp_path: Path) -> Drive:
         replies: Sequence[Reply], request: PlannedRequest | None = None, limits: Limits = LIMITS
     ) -> Ended:
         run = a_run(tmp_path, request or planned(), limits)
-        calls, steps, now_s = [], [], 0.0
+        calls, steps, refusals, now_s = [], [], [], 0.0
         for reply in replies:
             calls.append(run.call)
             now_us = START_US + int(now_s * 1e6)
@@ -57,14 +69,18 @@ def drive(tmp_path: Path) -> Drive:
             else:
                 step = run.answered(reply, now_s, now_us)
             steps.append(step)
+            refusals.append(run.refusal)
             if isinstance(step, Done):
                 assert len(calls) == len(replies), "it ended early"
-                ended = Ended(calls, steps, step)
+                ended = Ended(calls, steps, refusals, step)
                 assert step.outcome.attempts == len(calls)
                 assert step.outcome.rows == len(ended.rows)
                 run.close()
                 return ended
-            now_s += step.after_s if isinstance(step, Again) else 0.0
+            if run.refusal is not None:
+                now_s += run.refusal.wait_s
+            elif isinstance(step, Again):
+                now_s += step.after_s
         raise AssertionError(f"it has not ended: {steps}")
 
     return go

@@ -13,7 +13,8 @@ from pipeline.messages import LeaseRef, PlannedRequest, RequestKey, Resource, Ro
 from stages.execute.client import Answer
 from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
-from stages.execute.run import Done, Limits, RequestRun
+from stages.execute.run import RequestRun
+from stages.execute.steps import Done, Limits
 
 ORIGIN = Origin.parse("https://management.azure.com")
 LIST = "/subscriptions/s1/providers/Microsoft.Compute/virtualMachines?api-version=2024-07-01"

@@ -8,7 +8,7 @@ import pytest
 
 from stages.execute import run as run_module
 from stages.execute.client import ExchangeFailed
-from stages.execute.run import Again, FreshToken, Limits
+from stages.execute.steps import Again, FreshToken, Limits, PutOff, Refusal
 from tests.unit.execute.driven import (
     ACTION,
     HTML,
@@ -22,7 +22,17 @@ from tests.unit.execute.driven import (
     link,
     page,
 )
-from tests.unit.execute.made import GRAPH, LIST, ORIGIN, START_US, a_run, answer, planned, rows_in
+from tests.unit.execute.made import (
+    GRAPH,
+    LIMITS,
+    LIST,
+    ORIGIN,
+    START_US,
+    a_run,
+    answer,
+    planned,
+    rows_in,
+)
 
 __all__ = ["drive"]
 
@@ -145,7 +155,7 @@ def test_a_server_error_waits_no_less_than_asked(drive: Drive) -> None:
     [
         ("SubscriptionRequestsThrottled", 429, True),
         ("TenantRequestsThrottled", 429, True),
-        ("SubscriptionRequestsThrottled", 503, False),
+        ("RateLimiting", 429, True),
         ("OperationNotAllowed", 429, False),
         ("TooManyRequests", 429, False),
         (None, 429, False),
@@ -155,15 +165,53 @@ def test_only_arms_own_codes_block_the_scope(
     drive: Drive, code: str | None, status: int, blocks: bool
 ) -> None:
     body = {"error": {"code": code}} if code else b""
-    (step, _) = drive([answer(status, body), OK]).steps
-    assert isinstance(step, Again)
-    assert step.blocks_scope is blocks
+    (refusal, _) = drive([answer(status, body, retry_after="7"), OK]).refusals
+    assert refusal == Refusal(7.0, blocks)
+
+
+def test_what_is_no_429_refuses_nothing_of_others(drive: Drive) -> None:
+    body = {"error": {"code": "SubscriptionRequestsThrottled"}}
+    assert drive([answer(503, body), OK]).refusals == [None, None]
+
+
+def test_the_last_refusal_holds_up_others_although_it_ends_the_request(drive: Drive) -> None:
+    found = drive([answer(429, retry_after="7")] * (LIMITS.max_retries + 1))
+    assert found.outcome.outcome == "throttled"
+    assert found.refusals[-1] == Refusal(7.0, False)
 
 
 def test_a_wait_past_the_time_limit_ends_it_at_once(drive: Drive) -> None:
     limits = Limits(3, 1.0, 30.0, 60.0)
     found = drive([answer(429, retry_after="61")], limits=limits).outcome
     assert found.outcome == "throttled"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_wait_that_is_too_long_puts_it_off(tmp_path: Path, status: int) -> None:
+    limits = Limits(3, 1.0, 30.0, 900.0, max_wait_s=60.0, put_off_until=3)
+    run = a_run(tmp_path, planned(), limits)
+    run.calling(0.0, START_US)
+    assert run.answered(answer(status, retry_after="60"), 0.0, START_US) != PutOff(60.0)
+    run.calling(60.0, START_US)
+    assert run.answered(answer(status, retry_after="61"), 60.0, START_US) == PutOff(61.0)
+
+
+def test_the_last_deliveries_of_a_message_are_not_spent_on_waits(tmp_path: Path) -> None:
+    limits = Limits(3, 1.0, 30.0, 900.0, max_wait_s=60.0, put_off_until=0)
+    run = a_run(tmp_path, planned(), limits)
+    run.calling(0.0, START_US)
+    assert isinstance(run.answered(answer(429, retry_after="61"), 0.0, START_US), Again)
+    assert run.refusal == Refusal(61.0, False)
+
+
+def test_time_that_is_up_while_it_was_throttled_is_told_so(tmp_path: Path) -> None:
+    run = a_run(tmp_path, planned())
+    run.calling(0.0, START_US)
+    run.answered(answer(429, retry_after="100"), 0.0, START_US)
+    done = run.time_is_up(START_US + 7)
+    assert (done.outcome.outcome, done.outcome.status_code) == ("throttled", 429)
+    run.calling(1.0, START_US)
+    assert run.time_is_up(START_US + 7).outcome.outcome == "failed"
 
 
 def test_its_time_is_over_at_the_limit(tmp_path: Path) -> None:

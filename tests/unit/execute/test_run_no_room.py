@@ -10,7 +10,8 @@ from stages.execute import held as held_module
 from stages.execute import run as run_module
 from stages.execute.client import Answer
 from stages.execute.held import HoldSpace
-from stages.execute.run import Done, HeldBack, RequestRun, Step
+from stages.execute.run import RequestRun
+from stages.execute.steps import Done, HeldBack, Step
 from tests.unit.execute.driven import ACTION, link, page
 from tests.unit.execute.made import LEASE, LIMITS, LIST, ORIGIN, answer, planned, rows_in
 from tests.unit.file_limit import files_of_at_most

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stages.execute.client import Answer
-from stages.execute.run import Limits
+from stages.execute.steps import Limits
 from tests.unit.execute.driven import ACTION, KEYS, LOST, OK, Drive, drive, link, page
 from tests.unit.execute.made import LIST, ORIGIN, answer, planned
 

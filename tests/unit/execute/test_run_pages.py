@@ -105,3 +105,48 @@ def test_a_truncated_answer_of_resource_graph_is_not_complete(drive: Drive) -> N
     ended = drive([answer(body=body)], planned("POST", GRAPH, {"query": "Resources"}))
     assert (ended.outcome.outcome, ended.outcome.error_code) == ("failed", "ResultTruncated")
     assert ended.rows == []
+
+
+COST = "/subscriptions/s1/providers/Microsoft.CostManagement/query?api-version=2025-03-01"
+
+
+def cost(rows: list[list[object]], following: object = None) -> Reply:
+    """A page of Cost Management: no list, and the link to the next among the properties."""
+    body = {"id": "query/1", "properties": {"nextLink": following, "rows": rows}}
+    return answer(body=body)
+
+
+def test_a_query_whose_link_is_among_its_properties_is_asked_again_to_its_end(
+    drive: Drive,
+) -> None:
+    question = {"type": "ActualCost"}
+    replies = [cost([[1]], f"{ORIGIN}{COST}&$skiptoken=2"), cost([[2]], "")]
+    ended = drive(replies, planned("POST", COST, question))
+    assert [(call.method, call.target) for call in ended.calls] == [
+        ("POST", COST),
+        ("POST", f"{COST}&$skiptoken=2"),
+    ]
+    assert ended.calls[1].body == msgspec.json.encode(question)
+    assert (ended.outcome.outcome, ended.outcome.pages, len(ended.rows)) == ("complete", 2, 2)
+    assert len({row.row_key for row in ended.rows}) == 2
+
+
+@pytest.mark.parametrize(
+    ("replies", "outcome"),
+    [
+        ([cost([[1]], f"{ORIGIN}{COST}&p=2"), *[answer(429)] * 3], "throttled"),
+        ([cost([[1]], 7)] * 3, "failed"),
+        ([cost([[1]], "https://elsewhere.invalid/x")], "failed"),
+        ([cost([[1]], f"{ORIGIN}{COST}")], "failed"),
+    ],
+)
+def test_of_such_a_query_there_is_all_or_nothing(
+    drive: Drive, replies: list[Reply], outcome: str
+) -> None:
+    ended = drive(replies, planned("POST", COST, {}))
+    assert (ended.outcome.outcome, ended.rows) == (outcome, [])
+
+
+def test_a_resource_may_have_a_property_of_that_name(drive: Drive) -> None:
+    ended = drive([answer(body={"id": "/1", "properties": {"nextLink": link(2)}})])
+    assert (ended.outcome.outcome, len(ended.rows)) == ("complete", 1)

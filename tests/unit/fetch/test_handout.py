@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from pipeline.links import DataLink
-from pipeline.messages import InCall, LeaseRef, PlannedRequest, Work, WorkerUp
+from pipeline.messages import InCall, LeaseRef, PlannedRequest, Returned, Work, WorkerUp
 from stages.fetch import suspects as suspicion
 from stages.fetch.handout import EXCUSED_S, HandOut
 from stages.fetch.leases import Lease, LeaseBook
@@ -93,6 +94,16 @@ class Handing:
         self.links[worker] = cast(DataLink, self.sent[worker])
         self.out.worker_gone(worker)
         return self.sent[worker]
+
+
+def worked_on(handing: Handing) -> Work:
+    """The last work that was handed out."""
+    return handing.sent[handing.worker()].work[-1]
+
+
+def returned(work: Work, *indices: int, wait_s: float = 30.0) -> Returned:
+    """What a worker says of requests whose scope is throttled."""
+    return Returned(work.lease.lease_id, work.lease.attempt, list(indices), wait_s)
 
 
 def in_call(number: int, index: int = 0, alone: bool = False) -> InCall:
@@ -253,3 +264,58 @@ def test_the_suspicion_that_is_oldest_is_forgotten(monkeypatch: pytest.MonkeyPat
         suspects.died_in([in_call(number)])
     assert suspects.alone(ref(1), 0)
     assert len(suspects._suspects) == 2
+
+
+# ── throttled scopes ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_returned_takes_nobodys_place_and_comes_again_in_time() -> None:
+    async def test() -> None:
+        handing = Handing(max_in_flight=2)
+        lease = handing.lease(1, requests=2)
+        await handing.settle()
+        assert not handing.out.has_room
+        work = worked_on(handing)
+        assert handing.out.returned(handing.worker(), returned(work, 0, 1)) is lease
+        handing.out.park(lease, [0, 1], time.monotonic() + 0.05)
+        assert handing.out.has_room
+        assert (handing.out.outstanding, handing.out.backlog) == (0, 2)
+        other = handing.lease(2)
+        await handing.settle()
+        assert worked_on(handing).lease.lease_id == other.ref.lease_id
+        handing.out.executed(handing.worker(), True, 0.0)
+        async with asyncio.timeout(10.0):
+            while handing.out.backlog:
+                await asyncio.sleep(0.01)
+        assert worked_on(handing).lease.lease_id == lease.ref.lease_id
+        assert worked_on(handing).lease.attempt > work.lease.attempt
+
+    run(test)
+
+
+def test_a_return_that_comes_too_late_changes_nothing() -> None:
+    async def test() -> None:
+        handing = Handing()
+        lease = handing.lease(1)
+        await handing.settle()
+        work = worked_on(handing)
+        handing.book.reopen(lease, [0])  # its worker was taken for dead
+        assert handing.out.returned(handing.worker(), returned(work, 0)) is None
+        handing.book.drop(lease.ref.lease_id)
+        assert handing.out.returned(handing.worker(), returned(work, 0)) is None
+        assert handing.out.outstanding == 0
+
+    run(test)
+
+
+def test_work_says_how_urgent_it_is() -> None:
+    async def test() -> None:
+        handing = Handing()
+        lease = handing.lease(1)
+        await handing.settle()
+        lease.priority = 0
+        handing.out.again({lease.ref.lease_id: [0]}, "a test")
+        await handing.settle()
+        assert [work.priority for work in handing.sent[handing.worker()].work] == [1, 0]
+
+    run(test)
