@@ -139,6 +139,21 @@ def _validate_message(options: argparse.Namespace) -> int:
     return validate_message(options.files, allow_writes=options.allow_writes)
 
 
+def _plan(options: argparse.Namespace) -> int:
+    from pipeline.commands.plan_command import plan
+    from pipeline.entry_points import COMMANDS, resolve
+
+    asks = options.check_access
+    config = _config(options, needs=("arm",) if asks else (), resolve_secrets=False)
+    return plan(
+        config,
+        options.files,
+        allow_writes=options.allow_writes,
+        as_json=options.json,
+        check_access=resolve(COMMANDS["check_access"]) if asks else None,
+    )
+
+
 def _examples(options: argparse.Namespace) -> int:
     from pipeline.commands.message_commands import list_examples, print_example
 
@@ -265,6 +280,23 @@ def _parser() -> argparse.ArgumentParser:
     check = add("validate-message", _validate_message, "check messages only", bare=True)
     check.add_argument("files", metavar="FILE", nargs="+", help="JSON or JSON Lines; - for stdin")
     check.add_argument("--allow-writes", action="store_true", help="as with ALLOW_WRITES=true")
+    plan = add(
+        "plan",
+        _plan,
+        "tell what messages would cost and what would be refused; calls nothing by itself",
+    )
+    plan.add_argument("files", metavar="FILE", nargs="+", help="JSON or JSON Lines; - for stdin")
+    plan.add_argument("--allow-writes", action="store_true", help="as with ALLOW_WRITES=true")
+    plan.add_argument("--json", action="store_true", help="as JSON")
+    plan.add_argument(
+        "--check-access",
+        action="store_true",
+        help="ask ARM what the identity may do in each subscription, one call each",
+    )
+    plan.epilog = (
+        "Exit codes: 0 all fine; 2 a message would be refused, or a file cannot be read; 3 with "
+        "--check-access, ARM gave no answer, there is no token, or a permission is missing."
+    )
     examples = add("examples", _examples, "list message templates, or print one", bare=True)
     examples.add_argument("name", metavar="NAME", nargs="?", help="a service, e.g. compute")
     examples.add_argument("--subscription", metavar="ID", help="subscription id to fill in")

@@ -32,6 +32,7 @@ LINKS = (
 COMMANDS = {
     "open_sender": "stages.fetch.queue:QueueSender",
     "test_connection": "stages.fetch.connection_checks:test_connection",
+    "check_access": "stages.fetch.access_checks:check_access",
     "dead_letter_list": "stages.fetch.dead_letter_commands:list_letters",
     "dead_letter_show": "stages.fetch.dead_letter_commands:show_letter",
     "dead_letter_replay": "stages.fetch.dead_letter_commands:replay_letters",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from pipeline.arm_limits import ALL_IDENTITIES, READS, WRITES
 from stages.execute.waits import quota_reset_s, whole_number
 
 _PREFIX = "x-ms-ratelimit-remaining-"
@@ -20,12 +21,6 @@ _QUOTA = "x-ms-user-quota-remaining"
 # Policies taken from one header; no provider has so many.
 MAX_POLICIES = 16
 MAX_POLICY_CHARS = 128
-
-# Azure Resource Manager's published limits for one principal: bucket size, refill per second.
-READS = (250.0, 25.0)
-WRITES = (200.0, 10.0)
-# Of all principals together.
-_GLOBAL = 15.0
 
 
 class Reading(NamedTuple):
@@ -86,5 +81,5 @@ def _limits(name: str) -> tuple[float, float]:
     limits = {"reads": READS, "writes": WRITES, "deletes": WRITES}.get(kind)
     if limits is None:
         return 0.0, 0.0
-    factor = _GLOBAL if "-global-" in name else 1.0
-    return limits[0] * factor, limits[1] * factor
+    factor = ALL_IDENTITIES if "-global-" in name else 1.0
+    return limits.size * factor, limits.refill_per_s * factor

@@ -12,6 +12,7 @@ import random
 
 import msgspec
 
+from pipeline.arm_limits import Scope, scope_of
 from pipeline.message_format.read_actions import is_read
 from pipeline.messages import LeaseRef, Outcome, PlannedRequest, RequestKey
 from stages.execute.client import Answer, ExchangeFailed
@@ -38,7 +39,7 @@ from stages.execute.steps import (
     Refusal,
     Step,
 )
-from stages.execute.throttle import Scope, operation_of, scope_of
+from stages.execute.throttle import operation_of
 from stages.execute.waits import backoff_s, retry_after_s
 
 # Pages of one list; more is taken for a loop that its links hide.

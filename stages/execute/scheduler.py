@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
+from pipeline.arm_limits import Scope
 from pipeline.turns import WeightedTurns
 from stages.execute.fair import FairLine, Waiting
-from stages.execute.throttle import Bucket, Scope, Ticket
+from stages.execute.throttle import Bucket, Ticket
 
 # Of 21 calls that all three priorities wait for: high, normal, low.
 WEIGHTS = (16, 4, 1)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.arm_limits import Scope
 from stages.execute.limit_headers import Reading, policy_readings, scope_readings
 from stages.execute.meter import Meter, Window
 
@@ -23,28 +24,6 @@ FORGOTTEN_AFTER = 50
 # Of one scope: counts of providers, and operations that they count apart.
 MAX_METERS = 64
 MAX_GATES = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What Azure counts calls by.
-
-    Attributes:
-        subscription_id: or "" for the tenant.
-        kind: ``reads``, ``writes`` or ``graph``.
-    """
-
-    subscription_id: str
-    kind: str
-
-
-def scope_of(method: str, target: str, subscription_id: str) -> Scope:
-    """The scope a call counts in."""
-    if method == "POST":
-        if "/microsoft.resourcegraph/" in target.lower():
-            return Scope("", "graph")
-        return Scope(subscription_id, "writes")
-    return Scope(subscription_id, "reads")
 
 
 @dataclass(slots=True)

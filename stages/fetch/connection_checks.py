@@ -14,7 +14,6 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import msgspec
-import urllib3
 from azure.core.exceptions import AzureError
 
 from pipeline.checks import Check, timed
@@ -28,18 +27,15 @@ from pipeline.errors import (
     Unauthorised,
     Unreachable,
 )
-from pipeline.https import connection_pool
 from pipeline.identity import arm_endpoint, arm_scope, credential
-from pipeline.network_errors import network_fault
 from pipeline.undecodable import UNDECODABLE
+from stages.fetch.arm_get import WHAT, ArmReader, error_code
 from stages.fetch.queue import open_queue, poison_name, queue_error
 
 # The whole command ends within this time.
 TOTAL_S = 26.0
 ARM_CONNECT_TIMEOUT_S = 5.0
 ARM_READ_TIMEOUT_S = 10.0
-# Of the answer so much is read.
-ARM_ANSWER_MAX_BYTES = 4 << 20
 # Every identity may list the subscriptions that it sees.
 ARM_TARGET = "/subscriptions?api-version=2022-12-01"
 
@@ -85,7 +81,7 @@ def run_checks(config: Config, total_s: float = TOTAL_S) -> list[Check]:
     tokens: list[str] = []
     opened: list[Config] = []
     probes: dict[str, Callable[[], str]] = {}
-    after: dict[str, str] = {"Azure Resource Manager": "token"}
+    after: dict[str, str] = {WHAT: "token"}
     if config.azure_keyvault_url is not None:
         probes["Key Vault"] = partial(_vault, config, opened)
     probes["token"] = partial(_token, config, tokens)
@@ -94,7 +90,7 @@ def run_checks(config: Config, total_s: float = TOTAL_S) -> list[Check]:
             probes[f"queue {name}"] = partial(_opened, probe, config, opened, queue)
             if _QUEUE_SECRET in config.vault_references():
                 after[f"queue {name}"] = "Key Vault"
-    probes["Azure Resource Manager"] = partial(_arm, config, tokens)
+    probes[WHAT] = partial(_arm, config, tokens)
     return _bounded(probes, after, deadline_s)
 
 
@@ -199,78 +195,41 @@ class _Subscriptions(msgspec.Struct):
     value: list[msgspec.Raw]
 
 
-class _ErrorBody(msgspec.Struct):
-    code: str = ""
-    message: str = ""
-
-
-class _ErrorAnswer(msgspec.Struct):
-    error: _ErrorBody = msgspec.field(default_factory=_ErrorBody)
-
-
 def _arm(config: Config, tokens: list[str]) -> str:
-    what = "Azure Resource Manager"
     endpoint = arm_endpoint(config)
     host = urlsplit(endpoint).netloc
     if not tokens:
         raise CollectorError("not tried: there is no token")
-    try:
-        status, body = _get(endpoint + ARM_TARGET, tokens[0])
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        problem, hint = network_fault(error, host) or (f"{host}: {type(error).__name__}", "")
-        raise Unreachable(what, problem, hint) from error
+    with ArmReader(
+        endpoint, connect_timeout_s=ARM_CONNECT_TIMEOUT_S, read_timeout_s=ARM_READ_TIMEOUT_S
+    ) as arm:
+        status, body = arm.get(ARM_TARGET, tokens[0])
     if status != 200:
-        raise _arm_error(what, host, status, body)
+        raise _arm_error(host, status, body)
     try:
         seen = len(msgspec.json.decode(body, type=_Subscriptions).value)
     except UNDECODABLE as error:
         raise NotThere(
-            what, f"{host} does not answer as ARM does", "check AZURE_ARM_ENDPOINT"
+            WHAT, f"{host} does not answer as ARM does", "check AZURE_ARM_ENDPOINT"
         ) from error
     if not seen:
         return f"{host} answers; this identity sees no subscription (give it the role Reader)"
     return f"{host} answers; {_count(seen, 'subscription')} on the first page"
 
 
-def _get(url: str, token: str) -> tuple[int, bytes]:
-    """One GET that follows nothing: the token goes to the configured origin only."""
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    timeout = urllib3.Timeout(connect=ARM_CONNECT_TIMEOUT_S, read=ARM_READ_TIMEOUT_S)
-    pool = connection_pool(parts.scheme, parts.hostname or "", port, timeout=timeout, connections=1)
-    with pool:
-        answer = pool.urlopen(
-            "GET",
-            f"{parts.path}?{parts.query}",
-            headers=headers,
-            retries=False,
-            redirect=False,
-            preload_content=False,
-        )
-        try:
-            return answer.status, answer.read(ARM_ANSWER_MAX_BYTES, decode_content=True)
-        finally:
-            answer.close()
-
-
-def _arm_error(what: str, host: str, status: int, body: bytes) -> DependencyError:
-    try:
-        said = msgspec.json.decode(body, type=_ErrorAnswer).error.code
-    except UNDECODABLE:
-        said = ""
-    text = f"{host} answered {status} {said[:80]}".rstrip()
+def _arm_error(host: str, status: int, body: bytes) -> DependencyError:
+    text = f"{host} answered {status} {error_code(body)}".rstrip()
     if status == 401:
         return Unauthorised(
-            what, text, "the token is refused: check AZURE_CLOUD and the identity's tenant"
+            WHAT, text, "the token is refused: check AZURE_CLOUD and the identity's tenant"
         )
     if status == 403:
         return Unauthorised(
-            what, text, "give the identity the role Reader on the subscriptions to collect"
+            WHAT, text, "give the identity the role Reader on the subscriptions to collect"
         )
     if status == THROTTLED or status >= FIRST_SERVER_ERROR:
-        return Unreachable(what, text, "try again later")
-    return NotThere(what, text, "check AZURE_ARM_ENDPOINT")
+        return Unreachable(WHAT, text, "try again later")
+    return NotThere(WHAT, text, "check AZURE_ARM_ENDPOINT")
 
 
 def _count(number: int, noun: str) -> str:

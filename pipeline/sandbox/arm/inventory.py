@@ -112,6 +112,8 @@ def subscription_level(
     if len(lower) == 2 and lower[0] == "providers" and lower[1] in tenant.namespaces:
         provider = _provider(tenant, lower[1], scope)
         return One("providers", provider["id"], _encode(provider))
+    if lower == ["providers", "microsoft.authorization", "permissions"]:
+        return _rows("permissions", [{"actions": ["*/read"], "notActions": []}])
     if lower == ["tagnames"]:
         return _rows(
             "tagNames",

@@ -102,12 +102,12 @@ class Router:
             return One("subscriptions", body["id"], _encode(body))
         if rest_lower[0] == "resourcegroups":
             return self._groups(subscription, rest, rest_lower, parameters)
+        found = inventory.subscription_level(tenant, subscription, rest_lower, parameters)
+        if found is not None:
+            return found
         if rest_lower[0] == "providers" and len(rest) > 2:
             return self._provided(subscription, None, rest, parameters)
-        found = inventory.subscription_level(tenant, subscription, rest_lower, parameters)
-        if found is None:
-            return arm_errors.not_found("/" + "/".join(segments))
-        return found
+        return arm_errors.not_found("/" + "/".join(segments))
 
     def _groups(
         self, subscription: str, rest: list[str], lower: list[str], parameters: dict[str, str]

@@ -7,8 +7,9 @@ import random
 from dataclasses import dataclass, field
 from itertools import count
 
+from pipeline.arm_limits import Scope
 from pipeline.sandbox.arm.buckets import TokenBucket
-from stages.execute.throttle import Bucket, Scope, Ticket
+from stages.execute.throttle import Bucket, Ticket
 
 SIZE, REFILL_PER_S = 250, 25.0
 LEFT = "x-ms-ratelimit-remaining-subscription-reads"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.arm_limits import READS, WRITES
 from stages.execute.limit_headers import (
     MAX_POLICIES,
     POLICIES,
-    READS,
-    WRITES,
     Reading,
     policy_readings,
     scope_readings,

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.arm_limits import Scope
 from stages.execute import scheduler as module
 from stages.execute.scheduler import WEIGHTS, Scheduler
-from stages.execute.throttle import ROOM_AT_FIRST, Scope, Ticket
+from stages.execute.throttle import ROOM_AT_FIRST, Ticket
 
 LEFT = "x-ms-ratelimit-remaining-subscription-reads"
 HIGH, NORMAL, LOW = range(3)

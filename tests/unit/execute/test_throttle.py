@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.arm_limits import Scope, scope_of
 from stages.execute import throttle
 from stages.execute.limit_headers import POLICIES
 from stages.execute.throttle import (
@@ -15,10 +16,8 @@ from stages.execute.throttle import (
     ROOM_AFTER_REFUSAL,
     ROOM_AT_FIRST,
     Bucket,
-    Scope,
     Ticket,
     operation_of,
-    scope_of,
 )
 
 READ_SCOPE = Scope("s", "reads")
