@@ -17,6 +17,9 @@ from stages.execute.waits import quota_reset_s, whole_number
 _PREFIX = "x-ms-ratelimit-remaining-"
 # The counts of one resource provider, several in a header: ``Microsoft.Compute/GetVM3Min;238,…``.
 POLICIES = _PREFIX + "resource"
+# Counts of one resource provider too, each with its own of this name:
+# ``…-subscription-resource-requests``, ``…-subscription-resource-entities-read``.
+_PROVIDERS = "-resource-"
 _QUOTA = "x-ms-user-quota-remaining"
 # Policies taken from one header; no provider has so many.
 MAX_POLICIES = 16
@@ -50,7 +53,7 @@ def scope_readings(headers: Mapping[str, str]) -> list[Reading]:
     found = []
     for spelled in headers:
         name = spelled.lower()
-        if name.startswith(_PREFIX) and name != POLICIES:
+        if name.startswith(_PREFIX) and name != POLICIES and _PROVIDERS not in name:
             if (left := whole_number(headers[spelled])) is not None:
                 found.append(Reading(name, left, *_limits(name)))
         elif name == _QUOTA and (left := whole_number(headers[spelled])) is not None:
@@ -58,14 +61,23 @@ def scope_readings(headers: Mapping[str, str]) -> list[Reading]:
     return found
 
 
-def policy_readings(headers: Mapping[str, str]) -> list[Reading]:
+def provider_readings(headers: Mapping[str, str], provider: str) -> list[Reading]:
     """The counts of a resource provider, which only some calls of a scope share.
 
     Args:
         headers: of an answer, found in any case.
+        provider: whose answer it is; providers have counts of the same name.
     """
-    value = headers.get(POLICIES)
-    return list(_policies(value)) if value is not None else []
+    found: list[Reading] = []
+    for spelled in headers:
+        name = spelled.lower()
+        if name == POLICIES:
+            found += _policies(headers[spelled])
+        elif name.startswith(_PREFIX) and _PROVIDERS in name:
+            left = whole_number(headers[spelled])
+            if left is not None:
+                found.append(Reading(f"{provider} {name}", left, 0.0, 0.0))
+    return found
 
 
 def _policies(value: str) -> Iterator[Reading]:

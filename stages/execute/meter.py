@@ -80,6 +80,10 @@ class Meter:
         self._tried_s = now_s
         return self._taken
 
+    def give_back(self) -> None:
+        """A call was counted that does not count here."""
+        self._level = min(self._size, self._level + 1.0)
+
     def ready_at(self, now_s: float) -> float:
         """When the next call may be made; not later than ``now_s`` means now."""
         self._advance(now_s)
@@ -162,6 +166,10 @@ class Window:
         self._taken += 1
         self._space(now_s)
         return self._taken
+
+    def give_back(self) -> None:
+        """A call was counted that does not count here."""
+        self._level += 1.0
 
     def slow_down(self, now_s: float) -> None:
         """A call was refused; the pause that was asked for is enough."""

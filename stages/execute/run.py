@@ -39,7 +39,7 @@ from stages.execute.steps import (
     Refusal,
     Step,
 )
-from stages.execute.throttle import operation_of
+from stages.execute.targets import is_list, operation_of
 from stages.execute.waits import backoff_s, retry_after_s
 
 # Pages of one list; more is taken for a loop that its links hide.
@@ -103,6 +103,7 @@ class RequestRun:
         self._held = HeldRows(lease, key, space)
         # What may not be done twice is tried again only while it cannot have been done.
         self._repeatable = planned.method != "POST" or is_read(planned.target.partition("?")[0])
+        self._lists = planned.method == "GET" and is_list(planned.target)
         self._held_back = 0
         self._begin()
 
@@ -240,6 +241,9 @@ class RequestRun:
                     )  # fmt: skip
                 return Again(polled.after_s)
             self._operation = None
+        if self._lists and answer.status == 200 and not answer.body.strip():
+            # A list of nothing says so. Results of operations are empty at times.
+            raise BrokenBody("a list without a body")
         page = parse_page(answer.body, graph=self._graph, posted=self.call.method == "POST")
         # An answer that may not be asked for again stays in memory if the disk does not take it.
         self._held.add(self._rows.rows(page, now_us), keep=not self._repeatable)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.arm_limits import Scope
-from stages.execute.limit_headers import Reading, policy_readings, scope_readings
+from stages.execute.limit_headers import Reading, provider_readings, scope_readings
 from stages.execute.meter import Meter, Window
 
 # Calls at once while nothing is known of a scope, and after it has refused one.
@@ -90,12 +90,15 @@ class Gate:
         """How long a pause lasts that Azure asked for, in seconds; 0 for none."""
         return max(0.0, self._blocked_until_s - now_s)
 
-    def forget_unnamed(self) -> None:
-        """Drop meters that answers have not named for long."""
-        for name, meter in list(self.meters.items()):
+    def unnamed(self, meters: Iterable[str], ticket: Ticket) -> None:
+        """A call's answer did not name these: it did not count there, as far as one can tell."""
+        for name in meters:
+            meter = self.meters[name]
             meter.unread += 1
             if meter.unread > FORGOTTEN_AFTER:
                 del self.meters[name]
+            elif any(counted is meter for counted, _ in ticket.numbers):
+                meter.give_back()
 
 
 @dataclass(slots=True)
@@ -142,7 +145,8 @@ class Bucket:
         """
         self._done(ticket, not refused)
         self._read(self.gate, scope_readings(headers), ticket, now_s)
-        policies = policy_readings(headers)
+        provider = ticket.operation.partition(" ")[2].partition("/")[0]
+        policies = provider_readings(headers, provider)
         if policies or ticket.gate is not None:
             gate = self._operation(ticket.operation)
             for reading in policies:
@@ -190,7 +194,8 @@ class Bucket:
 
     @staticmethod
     def _read(gate: Gate, readings: Iterable[Reading], ticket: Ticket, now_s: float) -> None:
-        gate.forget_unnamed()
+        readings = list(readings)
+        gate.unnamed(gate.meters.keys() - {reading.name for reading in readings}, ticket)
         for reading in readings:
             meter = gate.meters.get(reading.name)
             if meter is None:
@@ -206,21 +211,6 @@ class Bucket:
                 meter.read(reading.left, number, now_s, reading.resets_after_s or 0.0)
             else:
                 meter.read(reading.left, number, now_s)
-
-
-def operation_of(method: str, target: str) -> str:
-    """What a provider may count a call by: its type, and whether that is listed.
-
-    ``GET /subscriptions/0/providers/Microsoft.Compute/virtualMachines?…`` is
-    ``GET microsoft.compute/virtualmachines list``.
-    """
-    path = target.partition("?")[0].lower().strip("/")
-    before, found, below = path.rpartition("providers/")
-    parts = (below if found else before or path).split("/")
-    # Below a provider its namespace comes first; then types and names take turns.
-    types = [parts[0], *parts[1::2]] if found else parts[0::2]
-    listed = len(parts) % 2 == (0 if found else 1)
-    return f"{method} {'/'.join(types)}{' list' if listed else ''}"
 
 
 def _meter_for(reading: Reading, now_s: float, under_way: int) -> Meter | Window:

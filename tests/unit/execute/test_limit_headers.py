@@ -9,7 +9,7 @@ from stages.execute.limit_headers import (
     MAX_POLICIES,
     POLICIES,
     Reading,
-    policy_readings,
+    provider_readings,
     scope_readings,
 )
 
@@ -39,7 +39,7 @@ def test_names_are_found_in_any_case() -> None:
 @pytest.mark.parametrize("value", ["", "x", "-1", "\xb2", "9" * 5000, "1e9", "12 "])
 def test_a_header_that_is_no_count_is_as_none(value: str) -> None:
     assert scope_readings({PREFIX + "subscription-reads": value}) == []
-    assert policy_readings({POLICIES: f"Some/Policy;{value}x"}) == []
+    assert provider_readings({POLICIES: f"Some/Policy;{value}x"}, "p") == []
 
 
 def test_the_quota_of_resource_graph_comes_back_at_a_time() -> None:
@@ -50,7 +50,7 @@ def test_the_quota_of_resource_graph_comes_back_at_a_time() -> None:
 
 def test_policies_of_a_provider() -> None:
     value = "Microsoft.Compute/HighCostGet3Min;136,Microsoft.Compute/HighCostGet30Min;696"
-    found = policy_readings({POLICIES: value})
+    found = provider_readings({POLICIES: value}, "microsoft.compute")
     assert [(reading.name, reading.left) for reading in found] == [
         ("microsoft.compute/highcostget3min", 136),
         ("microsoft.compute/highcostget30min", 696),
@@ -60,5 +60,15 @@ def test_policies_of_a_provider() -> None:
 
 def test_policies_are_bounded() -> None:
     value = ",".join(f"P/{number};1" for number in range(100))
-    assert len(policy_readings({POLICIES: value})) == MAX_POLICIES
-    assert policy_readings({POLICIES: "P/" + "x" * 500 + ";1"}) == []
+    assert len(provider_readings({POLICIES: value}, "p")) == MAX_POLICIES
+    assert provider_readings({POLICIES: "P/" + "x" * 500 + ";1"}, "p") == []
+
+
+@pytest.mark.parametrize("name", ["subscription-resource-requests", "tenant-resource-requests"])
+def test_a_count_that_every_provider_has_is_each_ones_own(name: str) -> None:
+    headers = {PREFIX + name: "47"}
+    assert scope_readings(headers) == []
+    (cdn,) = provider_readings(headers, "microsoft.cdn")
+    (web,) = provider_readings(headers, "microsoft.web")
+    assert cdn.left == web.left == 47
+    assert cdn.name != web.name

@@ -68,12 +68,22 @@ __all__ = ["drive"]
     ],
 )
 def test_every_status_has_its_outcome(drive: Drive, status: int, outcome: str, calls: int) -> None:
-    ended = drive([answer(status, x_ms_request_id="r-1")] * calls)
+    body = {"id": "/a"} if status == 200 else b""
+    ended = drive([answer(status, body, x_ms_request_id="r-1")] * calls)
     found = ended.outcome
     assert (found.outcome, found.status_code) == (outcome, status)
     assert found.azure_request_id == "r-1"
     assert found.rows == (1 if outcome == "complete" else 0)
     assert found.url == str(ORIGIN) + LIST
+
+
+def test_a_list_without_a_body_is_asked_again_and_a_single_thing_may_have_none(
+    drive: Drive,
+) -> None:
+    assert drive([answer(200), OK]).outcome.outcome == "complete"
+    assert drive([answer(200)] * 3).outcome.error_code == "BrokenBody"
+    one = planned(target="/subscriptions/s1/providers/A.B/operationResults/1?api-version=1")
+    assert drive([answer(200)], one).outcome.outcome == "complete"
 
 
 def test_the_error_of_azure_is_in_the_ledger(drive: Drive) -> None:

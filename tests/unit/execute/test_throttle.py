@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from pipeline.arm_limits import Scope, scope_of
 from stages.execute import throttle
 from stages.execute.limit_headers import POLICIES
+from stages.execute.targets import operation_of
 from stages.execute.throttle import (
     FORGOTTEN_AFTER,
     ROOM_AFTER_REFUSAL,
     ROOM_AT_FIRST,
     Bucket,
     Ticket,
-    operation_of,
 )
 
 READ_SCOPE = Scope("s", "reads")
@@ -135,6 +135,16 @@ def test_a_spent_policy_holds_up_the_operations_that_it_counts() -> None:
     assert bucket.ready_at(1.0, LIST) > 1.0
     assert bucket.ready_at(1.0, "GET p/other list") > 1.0  # counted together
     assert bucket.ready_at(1.0, GET) <= 1.0  # and this is not
+
+
+def test_calls_whose_answers_do_not_name_a_count_take_nothing_from_it() -> None:
+    bucket = Bucket(READ_SCOPE)
+    bucket.answered(bucket.take(0.0, GET), {LEFT: "5"}, 0.0)
+    now_s = 0.0
+    for _ in range(FORGOTTEN_AFTER - 1):
+        now_s = max(now_s, bucket.ready_at(now_s, GET))
+        bucket.answered(bucket.take(now_s, GET), {}, now_s)
+    assert now_s < 10.0
 
 
 def test_a_count_that_is_not_named_any_more_is_forgotten() -> None:

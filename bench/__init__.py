@@ -1,0 +1,1 @@
+"""Measurements of the collector, each a command: ``python -m bench.<name>``."""
