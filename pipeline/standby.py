@@ -21,7 +21,7 @@ from pipeline.launch import Launched, launch
 # After it ended on its own, another is started no sooner than this.
 RESTART_S = 30.0
 # So long after its stage stands: the stages have the processor first.
-AFTER_S = 1.0
+AFTER_S = 3.0
 # And in a run that ends with the queue: a short one pays for none.
 SHORT_RUN_S = 8.0
 TITLE = "azure-collector standby"

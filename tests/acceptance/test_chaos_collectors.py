@@ -28,7 +28,6 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         yield up
 
 
-@pytest.mark.soak
 def test_three_collectors_among_faults_of_all_kinds(sandbox: Sandbox, tmp_path: Path) -> None:
     soak = Soak(sandbox.settings, tmp_path, collectors=COLLECTORS, pause_s=PAUSE_S)
     done = soak.run(FAULTY_S)

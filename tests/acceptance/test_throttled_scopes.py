@@ -13,9 +13,9 @@ from tests.processes import until
 
 TYPES = ("virtualMachines", "disks", "snapshots", "images")
 # Longer than a run takes, and short enough to be waited for.
-LONG_S = 20
+LONG_S = 12
 # Long enough for what has not begun to be taken off the worker.
-SHORT_S = 5
+SHORT_S = 4
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_for_a_long_wait_a_message_goes_back_and_the_others_are_collected(
     send(job, throttled, 6)
     send(job, free, 10)
     throttle(job, throttled, LONG_S)
-    settings["MAX_WAIT"] = "5"
+    settings["MAX_WAIT"] = "4"
     ended = command(["--until-empty"], settings)
     assert ended.code == 0, ended.said
     assert refused(job) > 0

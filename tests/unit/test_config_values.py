@@ -29,6 +29,7 @@ BAD_VALUES = [
     ("MAX_RETRIES", "-1"),
     ("INITIAL_RETRY_DELAY", "-0.5"),
     ("MAX_BACKOFF", "0"),
+    ("MAX_WAIT", "0"),
     ("MAX_IN_FLIGHT", "0"),
     ("REQUEST_TIMEOUT", "0"),
     ("ARM_CONNECT_TIMEOUT", "0"),
