@@ -25,8 +25,9 @@ from stages.execute.throttle import Bucket, Ticket
 # Of 21 calls that all three priorities wait for: high, normal, low.
 WEIGHTS = (16, 4, 1)
 _PRIORITIES = range(len(WEIGHTS))
-# Buckets kept of scopes that have nothing to do; forgetting one relearns it from the next answer.
-MAX_IDLE_SCOPES = 20_000
+# Scopes kept that have nothing to do, of some 2 kB each; a forgotten one is relearned from the next
+# answer.
+MAX_IDLE_SCOPES = 5_000
 # Scopes looked at to find one that may be forgotten.
 _FORGET_TRIES = 8
 

@@ -30,13 +30,13 @@ LOAD, SENT_AT_ONCE, BAD_EACH = 100, 20, 5
 # Of the requests, how many a fault befalls.
 CHANCE = {"queue": 0.3, "arm": 0.3, "snowflake": 0.4}
 # How often each fault has to befall one. There are few requests to Snowflake, a dozen a load.
-WANTED = {"queue": 6, "arm": 8, "snowflake": 2}
+WANTED = {"queue": 4, "arm": 5, "snowflake": 2}
 # What a blackhole holds up once clients have given up and come again.
-HELD = {"queue": 12, "arm": 24, "snowflake": 2}
+HELD = {"queue": 8, "arm": 16, "snowflake": 2}
 PHASE_LIMIT_S = 90.0
 # With all faults on all services at once: chance of each, and how many requests they befall.
 SMALL_CHANCE = {"queue": 0.012, "arm": 0.012, "snowflake": 0.02}
-WANTED_AT_RANDOM = {"queue": 30, "arm": 30, "snowflake": 8}
+WANTED_AT_RANDOM = {"queue": 20, "arm": 20, "snowflake": 6}
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def await_done(job: Job, messages: int) -> None:
 @pytest.mark.parametrize(
     ("requests", "growth"),
     [
-        pytest.param(8_000, 1.2, id="short"),
+        pytest.param(4_000, 1.2, id="short"),
         pytest.param(200_000, 1.1, id="long", marks=pytest.mark.soak),
     ],
 )

@@ -27,8 +27,10 @@ class Entra(StandIn):
         secret: the application's secret.
         issued: every token it gave.
         accept_assertions: take any signed client assertion, as for a certificate or a pod.
+        life_s: seconds that a token lasts.
     """
 
+    life_s = LIFE_S
     secret = "right~Secret.of-the-application"
     accept_assertions = True
 
@@ -73,7 +75,7 @@ class Entra(StandIn):
             200,
             {
                 "token_type": "Bearer",
-                "expires_in": LIFE_S,
+                "expires_in": self.life_s,
                 "access_token": self.issue(scope.removesuffix("/.default")),
             },
         )

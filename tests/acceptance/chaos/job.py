@@ -235,6 +235,15 @@ class Job:
             )
         return {str(outcome): int(count) for outcome, count in found}
 
+    def problems(self) -> dict[str, str]:
+        """Error codes of this job in the ledger, each with one of its messages."""
+        with tables(self.settings) as session:
+            found = session.run(
+                "SELECT ERROR_CODE, MAX(ERROR_MESSAGE) FROM REQUESTS WHERE ERROR_CODE IS NOT NULL"
+                f" AND OUTCOME <> 'not_found' AND MESSAGE_ID LIKE '{self.run}-%' GROUP BY 1"
+            )
+        return {str(code): str(message) for code, message in found}
+
     # ── comparing ────────────────────────────────────────────────────────────────────────────
 
     def assert_whole(self) -> None:

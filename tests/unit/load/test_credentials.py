@@ -91,6 +91,7 @@ def test_a_workload_identity_is_azures_unless_a_token_is_given() -> None:
         (pem("a phrase"), "another", "does not open it"),
         (pem(), "a phrase", "unset SNOWFLAKE_PRIVATE_KEY_PASSPHRASE"),
     ],
+    ids=["no key", "no phrase", "wrong phrase", "phrase too many"],
 )
 def test_a_key_that_cannot_be_read(key: str, phrase: str | None, said: str) -> None:
     extra = {"SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": phrase} if phrase else {}
