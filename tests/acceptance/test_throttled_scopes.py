@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ SHORT_S = 4
 
 
 @pytest.fixture
-def job(settings: dict[str, str]) -> Job:
+def job(settings: dict[str, str]) -> Iterator[Job]:
     job = Job(settings)
     job.arm.reset()
-    return job
+    yield job
+    # Other tests have this simulator after this one.
+    job.arm.reset()
 
 
 def send(job: Job, subscription: str, messages: int) -> None:
