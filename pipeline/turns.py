@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# Of 21 turns that all three priorities want: high, normal, low.
+PRIORITY_WEIGHTS = (16, 4, 1)
+
 
 class WeightedTurns:
     """Smooth weighted round-robin over a fixed number of lines.

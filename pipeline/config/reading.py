@@ -106,6 +106,14 @@ class Config:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def put_off_until(self) -> int:
+        """Deliveries up to which a message may go back only because Azure asks for a long wait.
+
+        Each time costs it a delivery. The last two are for what may go wrong.
+        """
+        return self.max_dequeue_count - 2
+
     def required(self, name: str) -> str:
         """The text of a setting that this part of the collector cannot do without.
 

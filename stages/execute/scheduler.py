@@ -18,13 +18,11 @@ from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.arm_limits import Scope
-from pipeline.turns import WeightedTurns
+from pipeline.turns import PRIORITY_WEIGHTS, WeightedTurns
 from stages.execute.fair import FairLine, Waiting
 from stages.execute.throttle import Bucket, Ticket
 
-# Of 21 calls that all three priorities wait for: high, normal, low.
-WEIGHTS = (16, 4, 1)
-_PRIORITIES = range(len(WEIGHTS))
+_PRIORITIES = range(len(PRIORITY_WEIGHTS))
 # Scopes kept that have nothing to do, of some 2 kB each; a forgotten one is relearned from the next
 # answer.
 MAX_IDLE_SCOPES = 5_000
@@ -60,10 +58,10 @@ class _ScopeLine(Generic[T]):
 
     def __init__(self, scope: Scope) -> None:
         self.bucket = Bucket(scope)
-        self.lines: list[FairLine[T]] = [FairLine() for _ in WEIGHTS]
+        self.lines: list[FairLine[T]] = [FairLine() for _ in PRIORITY_WEIGHTS]
         # Whose operation has to wait while others of the scope need not.
         self.parked: dict[str, list[FairLine[T]]] = {}
-        self.in_turn = [False for _ in WEIGHTS]
+        self.in_turn = [False for _ in PRIORITY_WEIGHTS]
         # The entry in the heap that counts.
         self.wake_s: float | None = None
 
@@ -98,7 +96,7 @@ class _ScopeLine(Generic[T]):
             if ready_s <= now_s:
                 return request
             if operation not in self.parked:
-                self.parked[operation] = [FairLine() for _ in WEIGHTS]
+                self.parked[operation] = [FairLine() for _ in PRIORITY_WEIGHTS]
             self.parked[operation][priority].add(request)
             wake_s = min(wake_s, ready_s)
         return wake_s
@@ -123,8 +121,8 @@ class Scheduler(Generic[T]):
     def __init__(self) -> None:
         self._scopes: OrderedDict[Scope, _ScopeLine[T]] = OrderedDict()
         # Of each priority, the scopes that may have a call left for somebody.
-        self._turns: list[deque[_ScopeLine[T]]] = [deque() for _ in WEIGHTS]
-        self._weighted = WeightedTurns(WEIGHTS)
+        self._turns: list[deque[_ScopeLine[T]]] = [deque() for _ in PRIORITY_WEIGHTS]
+        self._weighted = WeightedTurns(PRIORITY_WEIGHTS)
         self._waking: list[tuple[float, int, _ScopeLine[T]]] = []
         self._delayed: list[tuple[float, int, T]] = []
         self._order = count()

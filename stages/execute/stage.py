@@ -61,8 +61,7 @@ class Execute(Stage):
             max_backoff_s=config.max_backoff,
             request_timeout_s=config.request_timeout,
             max_wait_s=config.max_wait,
-            # The last two deliveries of a message are for what may go wrong.
-            put_off_until=config.max_dequeue_count - 2,
+            put_off_until=config.put_off_until,
         )
         self._client = ArmClient(
             self._origin,

@@ -193,8 +193,7 @@ class Bucket:
         return None
 
     @staticmethod
-    def _read(gate: Gate, readings: Iterable[Reading], ticket: Ticket, now_s: float) -> None:
-        readings = list(readings)
+    def _read(gate: Gate, readings: list[Reading], ticket: Ticket, now_s: float) -> None:
         gate.unnamed(gate.meters.keys() - {reading.name for reading in readings}, ticket)
         for reading in readings:
             meter = gate.meters.get(reading.name)

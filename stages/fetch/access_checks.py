@@ -66,12 +66,13 @@ def check_access(
     with closing(credential(config)) as identity:
         token = identity.get_token(arm_scope(config)).token
     asked = dict(islice(needs.items(), MAX_ASKED))
-    with ArmReader(
+    arm = ArmReader(
         arm_endpoint(config),
         connect_timeout_s=CONNECT_TIMEOUT_S,
         read_timeout_s=READ_TIMEOUT_S,
         connections=THREADS,
-    ) as arm:
+    )
+    with closing(arm):
         # The first one alone: an ARM that is not reached is found out once.
         found = [_access(arm, token, *item) for item in islice(asked.items(), 1)]
         rest = islice(asked.items(), 1, None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -90,17 +88,6 @@ class ArmReader:
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def error_code(body: bytes) -> str:

@@ -11,10 +11,7 @@ from collections import deque
 from itertools import count
 from typing import NamedTuple
 
-from pipeline.turns import WeightedTurns
-
-# Of 21 hand-outs that all three priorities wait for: high, normal, low.
-WEIGHTS = (16, 4, 1)
+from pipeline.turns import PRIORITY_WEIGHTS, WeightedTurns
 
 
 class Lot(NamedTuple):
@@ -35,8 +32,8 @@ class Backlog:
     """The lots of one ``fetch``, in order of arrival within their priority."""
 
     def __init__(self) -> None:
-        self._lines: list[deque[Lot]] = [deque() for _ in WEIGHTS]
-        self._turns = WeightedTurns(WEIGHTS)
+        self._lines: list[deque[Lot]] = [deque() for _ in PRIORITY_WEIGHTS]
+        self._turns = WeightedTurns(PRIORITY_WEIGHTS)
         self._parked: list[tuple[float, int, Lot]] = []
         self._order = count()
 

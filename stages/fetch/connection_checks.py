@@ -200,9 +200,10 @@ def _arm(config: Config, tokens: list[str]) -> str:
     host = urlsplit(endpoint).netloc
     if not tokens:
         raise CollectorError("not tried: there is no token")
-    with ArmReader(
+    arm = ArmReader(
         endpoint, connect_timeout_s=ARM_CONNECT_TIMEOUT_S, read_timeout_s=ARM_READ_TIMEOUT_S
-    ) as arm:
+    )
+    with closing(arm):
         status, body = arm.get(ARM_TARGET, tokens[0])
     if status != 200:
         raise _arm_error(host, status, body)

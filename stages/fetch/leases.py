@@ -252,6 +252,10 @@ class LeaseBook:
         """Requests of which nothing is known to be under way."""
         return [i for i in lease.requests if self._untouched(lease.ref.lease_id, i) is not None]
 
+    def is_untouched(self, lease: Lease) -> bool:
+        """Nothing of the message is known to be under way or done."""
+        return len(self.untouched(lease)) == len(lease.requests)
+
     def _untouched(self, lease_id: int, index: int) -> RequestState | None:
         lease = self._leases.get(lease_id)
         state = lease.requests.get(index) if lease is not None else None

@@ -33,14 +33,6 @@ RENEWAL_TICK_S = 1.0
 RENEWAL_POLL_S = 0.01
 
 
-def may_go_back(deliveries: int, max_dequeue_count: int) -> bool:
-    """Whether a message may be given back only because Azure asks for a long wait.
-
-    Each time costs it a delivery. The last two are for what may go wrong.
-    """
-    return deliveries < max_dequeue_count - 1
-
-
 def retry_delay_s(failures: int) -> int:
     """How long a message that failed stays away, in seconds: longer each time."""
     return min(FAILED_MAX_S, FAILED_FIRST_S << min(failures - 1, 16))
@@ -53,8 +45,8 @@ class Returns:
         io: the queue's operations.
         book: the leases of this process.
         journal: where they are written down.
-        counters: ``messages_done``, ``messages_poisoned``, ``messages_released``, ``leases_lost``,
-            ``leases_regained``.
+        counters: ``messages_done``, ``messages_poisoned``, ``messages_released``,
+            ``messages_put_off``, ``leases_lost``, ``leases_regained``.
         visibility_timeout_s: length of a lease.
 
     Attributes:
@@ -276,6 +268,7 @@ class Returns:
 
     async def put_off(self, lease: Lease, after_s: int) -> None:
         """A message whose every request has to wait comes back when the wait is over."""
+        self._counters["messages_put_off"] += 1
         log.bind(action="message_put_off", message_id=lease.ref.message_id, seconds=after_s).info(
             "Azure asks for a long wait: a message goes back to the queue for {} s", after_s
         )

@@ -42,7 +42,7 @@ from stages.fetch.leases import RENEWAL_AT, Lease, LeaseBook
 from stages.fetch.orphans import Orphans
 from stages.fetch.queue_io import QueueIo, Received
 from stages.fetch.resume import Resume
-from stages.fetch.returns import Returns, may_go_back
+from stages.fetch.returns import Returns
 from stages.fetch.spool_size import SpoolSize
 from stages.fetch.suspects import POISON_AT, Suspects
 from stages.fetch.tokens import TokenKeeper
@@ -185,7 +185,7 @@ class Fetch(Stage):
         if not request.last:
             # What nobody has begun goes back now; the rest has to wait for the other stages.
             for lease in self._book:
-                if len(self._book.untouched(lease)) == len(lease.requests):
+                if self._book.is_untouched(lease):
                     self.spawn(self._returns.release(lease))
             return
         await asyncio.gather(*(self._returns.release(lease) for lease in self._book))
@@ -355,13 +355,11 @@ class Fetch(Stage):
         if lease is None:
             return
         wait_s = message.wait_s
-        untouched = len(self._book.untouched(lease)) == len(lease.requests)
         if (
             wait_s > self.config.max_wait
-            and untouched
-            and may_go_back(lease.ref.dequeue_count, self.config.max_dequeue_count)
+            and self._book.is_untouched(lease)
+            and lease.ref.dequeue_count <= self.config.put_off_until
         ):
-            self.counters["messages_put_off"] += 1
             self.spawn(self._returns.put_off(lease, math.ceil(wait_s)))
         else:
             # What of it is done would be asked for again; and the last deliveries are for failures.

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.arm_limits import Scope
+from pipeline.turns import PRIORITY_WEIGHTS
 from stages.execute import scheduler as module
-from stages.execute.scheduler import WEIGHTS, Scheduler
+from stages.execute.scheduler import Scheduler
 from stages.execute.throttle import ROOM_AT_FIRST, Ticket
 
 LEFT = "x-ms-ratelimit-remaining-subscription-reads"
@@ -92,8 +93,8 @@ def test_priorities_share_by_weight_and_none_starves(subscriptions: str) -> None
     for priority, subscription in enumerate(subscriptions):
         for number in range(100):
             lines.add(Request(number, subscription, priority, priority))
-    first = Counter(request.priority for request in lines.drained(0.0)[: sum(WEIGHTS) * 2])
-    assert first == {priority: 2 * weight for priority, weight in enumerate(WEIGHTS)}
+    first = Counter(request.priority for request in lines.drained(0.0)[: sum(PRIORITY_WEIGHTS) * 2])
+    assert first == {priority: 2 * weight for priority, weight in enumerate(PRIORITY_WEIGHTS)}
 
 
 def test_priorities_share_the_calls_of_a_throttled_scope() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from stages.fetch.backlog import WEIGHTS, Backlog, Lot
+from pipeline.turns import PRIORITY_WEIGHTS
+from stages.fetch.backlog import Backlog, Lot
 
 
 def taken(backlog: Backlog, most: int = 1_000) -> list[Lot]:
@@ -26,11 +27,11 @@ def test_lots_of_a_priority_come_in_their_order() -> None:
 
 def test_priorities_share_by_weight() -> None:
     backlog = Backlog()
-    for priority in range(len(WEIGHTS)):
+    for priority in range(len(PRIORITY_WEIGHTS)):
         for number in range(50):
             backlog.add(Lot(number, [0], priority))
-    first = [backlog.take(9) for _ in range(sum(WEIGHTS))]
-    assert Counter(lot.priority for lot in first if lot) == dict(enumerate(WEIGHTS))
+    first = [backlog.take(9) for _ in range(sum(PRIORITY_WEIGHTS))]
+    assert Counter(lot.priority for lot in first if lot) == dict(enumerate(PRIORITY_WEIGHTS))
 
 
 def test_what_does_not_fit_is_parted_and_the_rest_stays_first() -> None:
