@@ -24,6 +24,8 @@ from pipeline.messages.control import (
     Stop,
 )
 from pipeline.messages.rows import (
+    PROVIDER,
+    RESOURCE_GRAPH,
     Damaged,
     Flush,
     Outcome,
@@ -37,6 +39,9 @@ from pipeline.messages.rows import (
     Unsealed,
 )
 from pipeline.messages.work import (
+    ARM,
+    AUDIENCES,
+    MICROSOFT_GRAPH,
     Executed,
     InCall,
     LeaseRef,
@@ -44,7 +49,7 @@ from pipeline.messages.work import (
     PlannedRequest,
     Returned,
     Token,
-    TokenRefused,
+    TokenWanted,
     Work,
     WorkerUp,
 )
@@ -56,7 +61,7 @@ AnyLink = (
     | WorkerUp
     | Executed
     | Returned
-    | TokenRefused
+    | TokenWanted
     | Rows
     | Flush
     | Sealed
@@ -77,6 +82,11 @@ AnyLink = (
 )
 
 __all__ = [
+    "ARM",
+    "AUDIENCES",
+    "MICROSOFT_GRAPH",
+    "PROVIDER",
+    "RESOURCE_GRAPH",
     "AnyLink",
     "Assume",
     "Attach",
@@ -106,7 +116,7 @@ __all__ = [
     "StartFailed",
     "Stop",
     "Token",
-    "TokenRefused",
+    "TokenWanted",
     "Unsealed",
     "Work",
     "WorkerUp",

@@ -7,6 +7,10 @@ import msgspec
 from pipeline.messages.base import Link
 from pipeline.messages.work import LeaseRef
 
+# Who answers: a resource provider through ARM, or a copy of what the providers know.
+PROVIDER = "provider"
+RESOURCE_GRAPH = "resource-graph"
+
 
 class Resource(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """One row of RESOURCES, as far as the answer tells it.
@@ -15,6 +19,8 @@ class Resource(msgspec.Struct, array_like=True, gc=False, frozen=True):
         row_key: see :mod:`stages.execute.rows`.
         body: JSON text, or None for an answer without a body.
         body_hash: hex digest of the body.
+        source: who answered: ``provider``, ``resource-graph`` or ``microsoft-graph``.
+        cached: the answer was asked for by another request.
     """
 
     row_key: str
@@ -27,6 +33,8 @@ class Resource(msgspec.Struct, array_like=True, gc=False, frozen=True):
     body: bytes | None
     body_hash: str | None
     collected_at_us: int
+    source: str = PROVIDER
+    cached: bool = False
 
 
 class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -39,6 +47,9 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
         rows: rows of RESOURCES this request has; 0 unless complete.
         attempts: HTTP calls made, retries and pages included.
         latency_ms: first call sent to last answer read, waits included.
+        source: who gave the last answer: ``provider``, ``resource-graph`` or ``microsoft-graph``;
+            None if nobody did.
+        cached: the answer was asked for by another request, and ``attempts`` counts none.
     """
 
     outcome: str
@@ -53,6 +64,8 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
     azure_request_id: str | None
     started_at_us: int
     completed_at_us: int
+    source: str | None = None
+    cached: bool = False
 
 
 class RequestKey(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -6,6 +6,11 @@ import msgspec
 
 from pipeline.messages.base import Link
 
+# What a token is for, and so where it may go: each has one origin.
+ARM = "arm"
+MICROSOFT_GRAPH = "microsoft-graph"
+AUDIENCES = (ARM, MICROSOFT_GRAPH)
+
 
 class PlannedRequest(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """One request of a message after every rule was checked: ready to be sent.
@@ -20,6 +25,8 @@ class PlannedRequest(msgspec.Struct, array_like=True, gc=False, frozen=True):
         body: JSON text of a POST, or None.
         subscription_id: lower-cased from the path, or "" for tenant-level paths.
         resource_group: as in the path, or "".
+        audience: :data:`ARM` or :data:`MICROSOFT_GRAPH`.
+        prefer_graph: Resource Graph is asked first, where it may know the answer.
     """
 
     index: int
@@ -31,6 +38,8 @@ class PlannedRequest(msgspec.Struct, array_like=True, gc=False, frozen=True):
     body: bytes | None
     subscription_id: str
     resource_group: str
+    audience: str = ARM
+    prefer_graph: bool = False
 
 
 class LeaseRef(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -77,20 +86,22 @@ class Work(Link, frozen=True):
 
 
 class Token(Link, frozen=True):
-    """A bearer token for ARM, handed on by the one process that gets them.
+    """A bearer token, handed on by the one process that gets them.
 
     Attributes:
         value: the token itself. It is in no log.
         expires_at_s: seconds since 1970.
         serial: grows with every token got, so that a refusal can name the one it means.
+        audience: what it is for.
     """
 
     value: str
     expires_at_s: float
     serial: int
+    audience: str = ARM
 
     def __repr__(self) -> str:
-        return f"Token(***, serial={self.serial})"
+        return f"Token(***, serial={self.serial}, audience={self.audience!r})"
 
 
 class NoToken(Link, frozen=True):
@@ -99,10 +110,12 @@ class NoToken(Link, frozen=True):
     Attributes:
         problem: why, without secrets.
         forbidden: the identity was refused (an outcome), rather than not reached (try again).
+        audience: what it was to be for.
     """
 
     problem: str
     forbidden: bool
+    audience: str = ARM
 
 
 # ── and back ─────────────────────────────────────────────────────────────────────────────────────
@@ -168,7 +181,13 @@ class Returned(Link, frozen=True):
     wait_s: float
 
 
-class TokenRefused(Link, frozen=True):
-    """ARM answered 401 to the token with this serial."""
+class TokenWanted(Link, frozen=True):
+    """A token newer than this one is needed, e.g. because this one was answered 401.
+
+    Attributes:
+        serial: of the token that is of no use any more; 0 if there was none.
+        audience: what it is for.
+    """
 
     serial: int
+    audience: str = ARM

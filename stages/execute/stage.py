@@ -24,7 +24,7 @@ from pipeline.messages import (
     NoToken,
     Returned,
     Token,
-    TokenRefused,
+    TokenWanted,
     Work,
     WorkerUp,
 )
@@ -312,7 +312,7 @@ class Execute(Stage):
             return
         self._awaiting_token.append(run)
         if len(self._awaiting_token) == 1:
-            self.spawn(self.send("fetch", TokenRefused(serial)))
+            self.spawn(self.send("fetch", TokenWanted(serial)))
 
     def _token_news(self) -> None:
         waiting, self._awaiting_token = self._awaiting_token, []

@@ -29,7 +29,7 @@ from pipeline.messages import (
     Sealed,
     SpoolFound,
     Token,
-    TokenRefused,
+    TokenWanted,
     Unsealed,
     WorkerUp,
 )
@@ -172,7 +172,7 @@ class Fetch(Stage):
             case SpoolFound():
                 self._spool.sealed(message.batches)
                 self._resume.heard(peer)
-            case TokenRefused():
+            case TokenWanted():
                 self._tokens.refused(message.serial)
 
     async def drain(self, request: Drain) -> None:

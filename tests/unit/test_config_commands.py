@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import select
 from pathlib import Path
 
 from pipeline.commands.config_commands import show_config, validate_config
@@ -82,12 +83,20 @@ def test_for_programs_it_is_json() -> None:
     assert not [secret for secret in SECRETS if secret in out.getvalue()]
 
 
+def _all_of(screen: io.FileIO) -> str:
+    """What was written to a terminal; one read gives no more than a part of it."""
+    shown = b""
+    while select.select([screen], [], [], 0)[0]:
+        shown += os.read(screen.fileno(), 1 << 16)
+    return shown.decode()
+
+
 def test_on_a_terminal_it_is_a_table_and_values_are_no_markup(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     with open(theirs, "w", encoding="utf-8") as terminal, open(ours, "rb", buffering=0) as screen:
         show_config(load(environ={**ENVIRON, "SPOOL_DIR": str(tmp_path)}), out=terminal)
         terminal.flush()
-        shown = os.read(screen.fileno(), 1 << 20).decode()
+        shown = _all_of(screen)
     assert "Settings" in shown
     assert "[red]PUBLIC" in shown
     assert not [secret for secret in SECRETS if secret in shown]
