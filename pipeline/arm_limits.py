@@ -1,4 +1,4 @@
-"""Azure Resource Manager's published limits for one identity, and what they are counted by. Pure.
+"""What Azure counts calls by, and its published limits for one identity. Pure.
 
 Sources:
 https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from pipeline.messages import ARM, MICROSOFT_GRAPH
 
 
 class Limit(NamedTuple):
@@ -28,7 +30,8 @@ READS = Limit(250.0, 25.0)
 WRITES = Limit(200.0, 10.0)
 # Resource Graph queries over the whole tenant: 15 in any 5 seconds.
 GRAPH = Limit(15.0, 3.0)
-# By kind of :class:`Scope`.
+# By kind of :class:`Scope`. Microsoft Graph has limits by kind of object and application, and says
+# nothing of what is left of them.
 LIMITS = {"reads": READS, "writes": WRITES, "graph": GRAPH}
 # What all identities have together of each, in multiples.
 ALL_IDENTITIES = 15.0
@@ -40,21 +43,24 @@ class Scope:
 
     Attributes:
         subscription_id: or "" for the tenant.
-        kind: ``reads``, ``writes`` or ``graph``.
+        kind: ``reads``, ``writes``, ``graph`` (Resource Graph) or ``microsoft_graph``.
     """
 
     subscription_id: str
     kind: str
 
 
-def scope_of(method: str, target: str, subscription_id: str) -> Scope:
+def scope_of(method: str, target: str, subscription_id: str, audience: str = ARM) -> Scope:
     """The scope a call counts in.
 
     Args:
         method: ``GET``, ``HEAD`` or ``POST``.
         target: path and query.
         subscription_id: lower-cased from the path, or "".
+        audience: whose API it is.
     """
+    if audience == MICROSOFT_GRAPH:
+        return Scope("", "microsoft_graph")
     if method == "POST":
         if "/microsoft.resourcegraph/" in target.lower():
             return Scope("", "graph")

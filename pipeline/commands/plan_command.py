@@ -26,7 +26,12 @@ MAX_ACTIONS_SHOWN = 3
 
 _TENANT = "(tenant)"
 # Kinds of scope, for people.
-_KINDS = {"reads": "reads", "writes": "writes", "graph": "Resource Graph queries"}
+_KINDS = {
+    "reads": "reads",
+    "writes": "writes",
+    "graph": "Resource Graph queries",
+    "microsoft_graph": "Microsoft Graph calls",
+}
 _CAVEATS = (
     "A list takes one more call for each page after its first; retries, and the limits of the "
     "resource\nproviders themselves, come on top."

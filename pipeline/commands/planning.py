@@ -116,7 +116,8 @@ def plan_of(items: Iterable[FileMessage | FileProblem], *, with_needs: bool = Fa
 
 
 def _add(plan: Plan, request: PlannedRequest, with_needs: bool) -> None:
-    plan.calls[scope_of(request.method, request.target, request.subscription_id)] += 1
+    scope = scope_of(request.method, request.target, request.subscription_id, request.audience)
+    plan.calls[scope] += 1
     plan.by_service[request.service] += 1
     if with_needs and request.subscription_id:
         plan.needs[request.subscription_id].add(need_of(request.method, request.target))

@@ -51,8 +51,10 @@ class Config:
     azure_keyvault_url: str | None
     azure_cloud: str
     azure_arm_endpoint: str | None
+    azure_graph_endpoint: str | None
     azure_credential: str
     azure_access_token: str | None
+    azure_graph_access_token: str | None
     azure_tenant_id: str | None
     azure_client_id: str | None
     azure_client_secret: str | None
@@ -89,6 +91,7 @@ class Config:
     arm_connect_timeout: float
     arm_read_timeout: float
     max_response_bytes: int
+    cache_ttl: float
     allow_writes: bool
     visibility_timeout: int
     max_dequeue_count: int

@@ -22,6 +22,8 @@ from pipeline.config.kinds import (
 )
 from pipeline.config.settings import BY_NAME
 from pipeline.config.sources import Given
+from pipeline.identity.clouds import CLOUDS
+from pipeline.messages import ARM, MICROSOFT_GRAPH
 
 PARTS = ("queue", "arm", "snowflake")
 
@@ -119,7 +121,7 @@ def check_rules(draft: Draft) -> None:
     _check_queue(draft)
     _check_vault(draft)
     _check_identity(draft)
-    _check_arm(draft)
+    _check_endpoints(draft)
     _check_snowflake(draft)
     _check_limits(draft)
 
@@ -230,9 +232,10 @@ def _check_identity(draft: Draft) -> None:
         value = draft.values.get(name)
         if value is not None and not _TENANT.fullmatch(value):
             draft.refuse(name, "an id: letters, digits, hyphens and points")
-    token = draft.values.get("AZURE_ACCESS_TOKEN")
-    if token is not None and not _TOKEN.fullmatch(token):
-        draft.refuse("AZURE_ACCESS_TOKEN", "one line without spaces, and without 'Bearer'")
+    for name in ("AZURE_ACCESS_TOKEN", "AZURE_GRAPH_ACCESS_TOKEN"):
+        token = draft.values.get(name)
+        if token is not None and not _TOKEN.fullmatch(token):
+            draft.refuse(name, "one line without spaces, and without 'Bearer'")
     _check_files(draft, kind)
 
 
@@ -246,10 +249,34 @@ def _check_files(draft: Draft, kind: str | None) -> None:
             draft.refuse(name, "a file that exists")
 
 
-def _check_arm(draft: Draft) -> None:
-    endpoint = draft.values.get("AZURE_ARM_ENDPOINT")
-    if endpoint is not None and split_url(endpoint).path:
-        draft.refuse("AZURE_ARM_ENDPOINT", f"{BY_NAME['AZURE_ARM_ENDPOINT'].takes()}, and no path")
+# Endpoints that tokens go to, each with what they are for.
+_ENDPOINTS = {"AZURE_ARM_ENDPOINT": ARM, "AZURE_GRAPH_ENDPOINT": MICROSOFT_GRAPH}
+
+
+def _check_endpoints(draft: Draft) -> None:
+    cloud = CLOUDS.get(draft.values.get("AZURE_CLOUD", ""))
+    in_force: dict[str, str] = {}
+    for name, audience in _ENDPOINTS.items():
+        endpoint = draft.values.get(name)
+        if endpoint is not None and split_url(endpoint).path:
+            draft.refuse(name, f"{BY_NAME[name].takes()}, and no path")
+        if endpoint is not None:
+            in_force[name] = endpoint
+        elif cloud is not None:
+            in_force[name] = cloud.apis[audience].origin
+    if len(in_force) > 1 and len({_origin(url) for url in in_force.values()}) == 1:
+        arm, graph = _ENDPOINTS
+        name, other = (graph, arm) if draft.set(graph) else (arm, graph)
+        draft.refuse(
+            name,
+            f"another origin than {other}, {in_force[other]}: "
+            "the token for one must not go to the other",
+        )
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = split_url(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 # ── Snowflake ────────────────────────────────────────────────────────────────────────────────────

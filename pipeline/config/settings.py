@@ -98,6 +98,12 @@ SETTINGS: tuple[Setting, ...] = (
         default_said="the cloud's",
     ),
     Setting(
+        "AZURE_GRAPH_ENDPOINT",
+        "url",
+        "custom Microsoft Graph endpoint",
+        default_said="the cloud's",
+    ),
+    Setting(
         "AZURE_CREDENTIAL",
         "choice",
         "how the collector proves who it is to Azure",
@@ -111,6 +117,14 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
         opens_vault=True,
         needed="when AZURE_CREDENTIAL is token",
+    ),
+    Setting(
+        "AZURE_GRAPH_ACCESS_TOKEN",
+        "text",
+        "bearer token for Microsoft Graph, not renewed",
+        secret=True,
+        opens_vault=True,
+        needed="when AZURE_CREDENTIAL is token and a message asks Microsoft Graph",
     ),
     Setting(
         "AZURE_TENANT_ID",
@@ -292,6 +306,14 @@ SETTINGS: tuple[Setting, ...] = (
         1024,
         2 * GIB,
         "bytes",
+    ),
+    _number(
+        "CACHE_TTL",
+        "identical GETs within so many seconds are asked once; 0 = off",
+        0,
+        0,
+        DAY_S,
+        "seconds",
     ),
     Setting("ALLOW_WRITES", "flag", "let messages call actions that write", default="false"),
     # Leases

@@ -12,14 +12,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from pipeline.errors import DependencyError, Unauthorised
+from pipeline.identity.clouds import CLOUDS, authority, scope
 from pipeline.identity.errors import WHAT, identity_error
+from pipeline.messages import ARM, MICROSOFT_GRAPH
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken
@@ -36,67 +37,6 @@ OPAQUE_TOKEN_LIFE_S = 86_400
 
 # azure-identity logs every failure besides raising it; ours are reported once, by who asked.
 logging.getLogger("azure.identity").addHandler(logging.NullHandler())
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Addresses of one Azure cloud.
-
-    Attributes:
-        arm: origin of Azure Resource Manager.
-        audience: what a token for it is asked for.
-        authority: Microsoft Entra ID.
-        storage_suffix: ends the host names of storage accounts.
-        vault_suffix: ends the host names of vaults.
-    """
-
-    arm: str
-    audience: str
-    authority: str
-    storage_suffix: str
-    vault_suffix: str
-
-
-# learn.microsoft.com: "Azure Government endpoints", "Azure operated by 21Vianet endpoints"; the
-# audiences are those of azure-mgmt-core.
-CLOUDS = {
-    "public": Cloud(
-        arm="https://management.azure.com",
-        audience="https://management.azure.com",
-        authority="https://login.microsoftonline.com",
-        storage_suffix="core.windows.net",
-        vault_suffix="vault.azure.net",
-    ),
-    "usgov": Cloud(
-        arm="https://management.usgovcloudapi.net",
-        audience="https://management.core.usgovcloudapi.net",
-        authority="https://login.microsoftonline.us",
-        storage_suffix="core.usgovcloudapi.net",
-        vault_suffix="vault.usgovcloudapi.net",
-    ),
-    "china": Cloud(
-        arm="https://management.chinacloudapi.cn",
-        audience="https://management.chinacloudapi.cn",
-        authority="https://login.chinacloudapi.cn",
-        storage_suffix="core.chinacloudapi.cn",
-        vault_suffix="vault.azure.cn",
-    ),
-}
-
-
-def arm_endpoint(config: Config) -> str:
-    """Origin of Azure Resource Manager: scheme, host and port, without a slash at the end."""
-    return config.azure_arm_endpoint or CLOUDS[config.azure_cloud].arm
-
-
-def arm_scope(config: Config) -> str:
-    """Scope of a token for Azure Resource Manager. A custom endpoint takes the cloud's tokens."""
-    return CLOUDS[config.azure_cloud].audience + "/.default"
-
-
-def authority(config: Config) -> str:
-    """Microsoft Entra ID of this configuration."""
-    return config.azure_authority_host or CLOUDS[config.azure_cloud].authority
 
 
 class _Inner(Protocol):
@@ -178,28 +118,42 @@ def credential(config: Config) -> Identity:
 
 
 class _StaticToken:
-    """The token of AZURE_ACCESS_TOKEN: for Azure Resource Manager and nothing else."""
+    """The tokens of AZURE_ACCESS_TOKEN and AZURE_GRAPH_ACCESS_TOKEN: each for its own API only."""
 
     def __init__(self, config: Config) -> None:
-        self._token = config.required("azure_access_token")
-        self._scope = arm_scope(config)
+        # By scope: the setting, and what it holds.
+        self._tokens: dict[str, tuple[str, str | None]] = {
+            scope(config, ARM): ("AZURE_ACCESS_TOKEN", config.required("azure_access_token")),
+            scope(config, MICROSOFT_GRAPH): (
+                "AZURE_GRAPH_ACCESS_TOKEN",
+                config.azure_graph_access_token,
+            ),
+        }
 
     def get_token(self, *scopes: str, **_: Any) -> AccessToken:
         from azure.core.credentials import AccessToken
 
-        if scopes != (self._scope,):
+        wanted = " ".join(scopes)
+        if wanted not in self._tokens:
             raise Unauthorised(
                 WHAT,
-                f"AZURE_ACCESS_TOKEN is for {self._scope}, not for {', '.join(scopes)}",
+                f"a token of AZURE_ACCESS_TOKEN is not for {wanted}",
                 "name another AZURE_CREDENTIAL",
             )
+        setting, token = self._tokens[wanted]
+        if token is None:
+            raise Unauthorised(
+                WHAT,
+                f"AZURE_CREDENTIAL is token, and there is none for {wanted}",
+                f"set {setting}, or name another AZURE_CREDENTIAL",
+            )
         now_s = int(time.time())
-        expires_at_s = _expiry(self._token) or now_s + OPAQUE_TOKEN_LIFE_S
+        expires_at_s = _expiry(token) or now_s + OPAQUE_TOKEN_LIFE_S
         if expires_at_s <= now_s:
             raise Unauthorised(
-                WHAT, f"AZURE_ACCESS_TOKEN ended {now_s - expires_at_s} s ago", "get a new one"
+                WHAT, f"{setting} ended {now_s - expires_at_s} s ago", "get a new one"
             )
-        return AccessToken(self._token, expires_at_s)
+        return AccessToken(token, expires_at_s)
 
 
 class _Claims(msgspec.Struct):

@@ -63,6 +63,7 @@ class Request(msgspec.Struct, kw_only=True, gc=False):
     query_params: dict[str, str] | None = None
     headers: dict[str, str] | None = None
     body: msgspec.Raw = msgspec.Raw()
+    prefer: str | None = None
 
 
 class _Head(msgspec.Struct, kw_only=True, gc=False):

@@ -15,9 +15,9 @@ from typing import Literal
 import msgspec
 
 from pipeline.errors import BadMessage
-from pipeline.message_format import envelopes, headers, read_actions, targets
+from pipeline.message_format import envelopes, headers, microsoft_graph, read_actions, targets
 from pipeline.message_format.excerpts import excerpt
-from pipeline.messages import PlannedRequest
+from pipeline.messages import ARM, MICROSOFT_GRAPH, PlannedRequest
 
 MAX_REQUESTS = envelopes.MAX_REQUESTS
 MAX_MESSAGE_BYTES = envelopes.MAX_MESSAGE_BYTES
@@ -33,8 +33,10 @@ BAD_API_VERSION = "bad api_version"
 BAD_METHOD = "method not allowed"
 WRITE_REFUSED = "write refused"
 BAD_BODY = "bad body"
+BAD_PREFER = "bad prefer"
 
 METHODS = ("GET", "HEAD", "POST")
+PREFER_GRAPH = "resource-graph"
 
 Priority = Literal["high", "normal", "low"]
 # In falling order.
@@ -103,30 +105,31 @@ def _plan(index: int, request: envelopes.Request, allow_writes: bool) -> Planned
             f"{where}.service is {excerpt(request.service)}; takes a name such as compute: "
             "a-z, 0-9 and -, starting with a letter, up to 64",
         )
-    if not _is_api_version(request.api_version):
-        raise BadMessage(
-            BAD_API_VERSION,
-            f"{where}.api_version is {excerpt(request.api_version)}; "
-            "takes a date, YYYY-MM-DD or YYYY-MM-DD-preview",
-        )
+    audience = MICROSOFT_GRAPH if request.service == microsoft_graph.SERVICE else ARM
+    _check_api_version(request.api_version, audience, where)
     if request.method not in METHODS:
         raise BadMessage(
             BAD_METHOD, f"{where}.method is {excerpt(request.method)}; takes GET, HEAD or POST"
         )
     path = targets.build_path(request.resource_path, request.parameters or {}, where)
-    if request.method == "POST" and not allow_writes and not read_actions.is_read(path):
+    if request.method == "POST" and not allow_writes and not read_actions.is_read(path, audience):
         raise BadMessage(
             WRITE_REFUSED,
             f"{where} is a POST to {excerpt(path)}, which may write; takes POST for read actions "
             "and queries, and any POST where the operator sets ALLOW_WRITES=true",
         )
-    target = f"{path}?api-version={request.api_version}"
-    if request.query_params:
-        target += targets.build_query(request.query_params, where)
+    query = targets.build_query(request.query_params, where) if request.query_params else ""
+    if audience == MICROSOFT_GRAPH:
+        target = microsoft_graph.versioned(path, request.api_version, where)
+        if query:
+            target += "?" + query[1:]
+    else:
+        target = f"{path}?api-version={request.api_version}{query}"
     targets.check_length(target, where)
     if request.headers:
         headers.check_headers(request.headers, where)
-    subscription_id, resource_group = targets.scope_of(path)
+    # The directory lies in no subscription, whatever its paths look like.
+    subscription_id, resource_group = targets.scope_of(path) if audience == ARM else ("", "")
     return PlannedRequest(
         index=index,
         service=request.service,
@@ -137,7 +140,24 @@ def _plan(index: int, request: envelopes.Request, allow_writes: bool) -> Planned
         body=_body(request, where),
         subscription_id=subscription_id,
         resource_group=resource_group,
+        audience=audience,
+        prefer_graph=_prefers_graph(request, audience, where),
     )
+
+
+def _prefers_graph(request: envelopes.Request, audience: str, where: str) -> bool:
+    if request.prefer is None:
+        return False
+    if request.prefer != PREFER_GRAPH:
+        raise BadMessage(
+            BAD_PREFER, f"{where}.prefer is {excerpt(request.prefer)}; takes {PREFER_GRAPH}"
+        )
+    if request.method != "GET" or audience != ARM:
+        got = f"a {request.method}" if audience == ARM else "of Microsoft Graph"
+        raise BadMessage(
+            BAD_PREFER, f"{where} is {got}; only a GET of Azure Resource Manager takes prefer"
+        )
+    return True
 
 
 def _body(request: envelopes.Request, where: str) -> bytes | None:
@@ -152,6 +172,19 @@ def _body(request: envelopes.Request, where: str) -> bytes | None:
             BAD_BODY, f"{where} is a {request.method} with a body; only POST takes one"
         )
     return text
+
+
+def _check_api_version(version: str, audience: str, where: str) -> None:
+    if audience == MICROSOFT_GRAPH:
+        good = version in microsoft_graph.VERSIONS
+        takes = f"{' or '.join(microsoft_graph.VERSIONS)} for service {microsoft_graph.SERVICE}"
+    else:
+        good = _is_api_version(version)
+        takes = "a date, YYYY-MM-DD or YYYY-MM-DD-preview"
+    if not good:
+        raise BadMessage(
+            BAD_API_VERSION, f"{where}.api_version is {excerpt(version)}; takes {takes}"
+        )
 
 
 @lru_cache(maxsize=512)

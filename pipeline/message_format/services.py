@@ -88,6 +88,7 @@ _ROWS = (
     Service("dns", "Microsoft.Network", ("2018-05-01", "2017-10-01", "2016-04-01"), "dnsZones", "public DNS zones"),
     Service("eventgrid", "Microsoft.EventGrid", ("2025-02-15", "2022-06-15", "2021-12-01"), "topics", "Event Grid topics"),
     Service("eventhub", "Microsoft.EventHub", ("2024-01-01", "2021-11-01", "2017-04-01"), "namespaces", "Event Hubs namespaces"),
+    Service("graph", "Microsoft.Graph", ("v1.0", "beta"), "/users", "users of the tenant, from Microsoft Graph"),
     Service("iothub", "Microsoft.Devices", ("2023-06-30", "2021-07-02", "2020-08-31"), "IotHubs", "IoT hubs"),
     Service("keyvault", "Microsoft.KeyVault", ("2025-05-01", "2024-11-01", "2023-07-01", "2023-02-01", "2022-07-01"), "vaults", "key vaults"),
     Service("kusto", "Microsoft.Kusto", ("2025-02-14", "2024-04-13", "2023-08-15"), "clusters", "Data Explorer clusters"),

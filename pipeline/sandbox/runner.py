@@ -26,7 +26,7 @@ from pipeline.errors import SandboxError
 from pipeline.folders import cache_folder
 from pipeline.logs import add_secret, log
 from pipeline.sandbox import snowflake
-from pipeline.sandbox.arm.settings import TOKEN_VARIABLE
+from pipeline.sandbox.arm.settings import GRAPH_TOKEN_VARIABLE, TOKEN_VARIABLE
 from pipeline.sandbox.azurite import Azurite, Say, quiet
 from pipeline.sandbox.children import Child, python_command
 from pipeline.slots import Slot, hold_folder
@@ -46,6 +46,8 @@ TOKEN_BYTES = 24
 SNOWFLAKE_PASSWORD_VARIABLE = "SANDBOX_SNOWFLAKE_PASSWORD"  # noqa: S105 - a name
 
 _READY = re.compile(r"^ready (http://127\.0\.0\.1:(\d+))\s*$")
+# What the ARM simulator says before it is ready: where it serves Microsoft Graph.
+_GRAPH = re.compile(r"^graph (http://127\.0\.0\.1:\d+)$", re.MULTILINE)
 _RUN_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 # What the extra `local` brings for each part.
 _EXTRA_MODULES: dict[str, tuple[str, ...]] = {
@@ -95,6 +97,7 @@ class Sandbox:
         self._say = say
         self._on_death = on_death or _log_death
         self._token = secrets.token_hex(TOKEN_BYTES)
+        self._graph_token = secrets.token_hex(TOKEN_BYTES)
         self._password = secrets.token_hex(TOKEN_BYTES)
         self._death: str | None = None
         self._died = threading.Event()
@@ -149,6 +152,7 @@ class Sandbox:
     def _start(self) -> None:
         _require_extra(self._parts)
         add_secret(self._token)
+        add_secret(self._graph_token)
         add_secret(self._password)
         self._hold_folder()
         # Ours first: they start up while Azurite is looked for, or downloaded.
@@ -167,9 +171,7 @@ class Sandbox:
             self.settings["AZURE_QUEUE_CONNECTION_STRING"] = queue.connection_string
             self.settings["AZURE_QUEUE_NAME"] = QUEUE
         if arm is not None:
-            self.settings["AZURE_ARM_ENDPOINT"] = arm.await_ready(left_s()).group(1)
-            self.settings["AZURE_CREDENTIAL"] = "token"
-            self.settings["AZURE_ACCESS_TOKEN"] = self._token
+            self.settings |= self._azure_settings(arm, left_s())
         if snow is not None:
             port = snow.await_ready(left_s()).group(2)
             self.settings |= _snowflake_settings(port, self._password)
@@ -191,8 +193,22 @@ class Sandbox:
 
     def _start_arm(self) -> Child:
         options = ["--port", "0", *self._arm_options]
-        env = {**os.environ, TOKEN_VARIABLE: self._token}
+        tokens = {TOKEN_VARIABLE: self._token, GRAPH_TOKEN_VARIABLE: self._graph_token}
+        env = {**os.environ, **tokens}
         return self._start_python("ARM simulator", "pipeline.sandbox.arm", options, env)
+
+    def _azure_settings(self, arm: Child, limit_s: float) -> dict[str, str]:
+        endpoint = arm.await_ready(limit_s).group(1)
+        graph = _GRAPH.search(arm.tail())
+        if graph is None:
+            raise SandboxError(f"{arm.name} did not say where Microsoft Graph is:\n{arm.tail()}")
+        return {
+            "AZURE_ARM_ENDPOINT": endpoint,
+            "AZURE_GRAPH_ENDPOINT": graph.group(1),
+            "AZURE_CREDENTIAL": "token",
+            "AZURE_ACCESS_TOKEN": self._token,
+            "AZURE_GRAPH_ACCESS_TOKEN": self._graph_token,
+        }
 
     def _start_snowflake(self) -> Child:
         options = ["--port", "0", "--data", str(self.duckdb_file.parent)]

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from pipeline.messages import InCall
+from pipeline.messages import InCall, Token
 from stages.execute import flight
 from stages.execute.client import Answer, ArmClient, ExchangeFailed
+from stages.execute.recorded import Recorded
 from stages.execute.run import RequestRun
 from stages.execute.steps import Step
 from stages.execute.throttle import Ticket
@@ -20,29 +21,65 @@ class Exchange:
 
     Args:
         run: the request whose call it is.
+        client: the connections that it is made over.
         ticket: the call's.
-        serial: of the token that it is made with.
+        token: that it is made with.
 
     Attributes:
         answer: None if no whole one came.
         step: how the request goes on, or the bug that it met.
     """
 
-    __slots__ = ("answer", "run", "serial", "step", "ticket")
+    __slots__ = ("answer", "client", "run", "step", "ticket", "token")
 
-    def __init__(self, run: RequestRun, ticket: Ticket, serial: int) -> None:
+    def __init__(self, run: RequestRun, client: ArmClient, ticket: Ticket, token: Token) -> None:
         self.run = run
+        self.client = client
         self.ticket = ticket
-        self.serial = serial
+        self.token = token
         self.answer: Answer | None = None
         self.step: Step | BaseException | None = None
+
+    def make(self) -> Step | BaseException:
+        """Call, and work the answer into rows."""
+        run, call = self.run, self.run.call
+        run.calling(time.monotonic(), _now_us())
+        try:
+            self.answer = self.client.exchange(
+                call.method, call.target, call.headers, call.body, self.token.value
+            )
+        except ExchangeFailed as error:
+            return run.unanswered(error, time.monotonic(), _now_us())
+        return run.answered(self.answer, time.monotonic(), _now_us())
+
+
+class Replay:
+    """A request that gets the answer to another one's, without a call.
+
+    Args:
+        run: the request.
+        recorded: the answer.
+
+    Attributes:
+        step: as of :class:`Exchange`.
+    """
+
+    __slots__ = ("recorded", "run", "step")
+
+    def __init__(self, run: RequestRun, recorded: Recorded) -> None:
+        self.run = run
+        self.recorded = recorded
+        self.step: Step | BaseException | None = None
+
+    def make(self) -> Step | BaseException:
+        """Work the answer into rows."""
+        return self.run.replay(self.recorded, _now_us())
 
 
 class Callers:
     """A fixed number of threads that make calls.
 
     Args:
-        client: the connections.
         recorder: where each thread notes what it is busy with.
         threads: how many.
         made: told of each call that is over, in the thread that made it.
@@ -50,45 +87,32 @@ class Callers:
 
     def __init__(
         self,
-        client: ArmClient,
         recorder: flight.FlightRecorder,
         threads: int,
-        made: Callable[[Exchange], object],
+        made: Callable[[Exchange | Replay], object],
     ) -> None:
-        self._client = client
         self._recorder = recorder
         self._made = made
-        self._due: queue.SimpleQueue[tuple[Exchange, str]] = queue.SimpleQueue()
+        self._due: queue.SimpleQueue[Exchange | Replay] = queue.SimpleQueue()
         for number in range(threads):
             threading.Thread(
                 target=self._work, args=(number,), name=f"call-{number}", daemon=True
             ).start()
 
-    def call(self, exchange: Exchange, token: str) -> None:
-        """Have a call made by the next thread that is free."""
-        self._due.put((exchange, token))
+    def call(self, due: Exchange | Replay) -> None:
+        """Have it made by the next thread that is free."""
+        self._due.put(due)
 
     def _work(self, thread: int) -> None:
         while True:
-            exchange, token = self._due.get()
-            self._recorder.began(thread, _entry_of(exchange.run))
-            exchange.step = self._exchange(exchange, token)
-            self._recorder.ended(thread)
-            self._made(exchange)
-
-    def _exchange(self, exchange: Exchange, token: str) -> Step | BaseException:
-        run, call = exchange.run, exchange.run.call
-        run.calling(time.monotonic(), _now_us())
-        try:
+            due = self._due.get()
+            self._recorder.began(thread, _entry_of(due.run))
             try:
-                exchange.answer = self._client.exchange(
-                    call.method, call.target, call.headers, call.body, token
-                )
-            except ExchangeFailed as error:
-                return run.unanswered(error, time.monotonic(), _now_us())
-            return run.answered(exchange.answer, time.monotonic(), _now_us())
-        except Exception as error:  # noqa: BLE001  # told to the loop, which gives it an outcome
-            return error
+                due.step = due.make()
+            except Exception as error:  # noqa: BLE001  # told to the loop, which gives it an outcome
+                due.step = error
+            self._recorder.ended(thread)
+            self._made(due)
 
 
 def _entry_of(run: RequestRun) -> bytes:

@@ -20,7 +20,9 @@ POLICIES = _PREFIX + "resource"
 # Counts of one resource provider too, each with its own of this name:
 # ``…-subscription-resource-requests``, ``…-subscription-resource-entities-read``.
 _PROVIDERS = "-resource-"
+# Of Resource Graph: its queries have a scope of their own, other calls that it answers do not.
 _QUOTA = "x-ms-user-quota-remaining"
+_GRAPH = "graph"
 # Policies taken from one header; no provider has so many.
 MAX_POLICIES = 16
 MAX_POLICY_CHARS = 128
@@ -44,40 +46,40 @@ class Reading(NamedTuple):
     resets_after_s: float | None = None
 
 
-def scope_readings(headers: Mapping[str, str]) -> list[Reading]:
-    """The counts that all calls of a scope share.
+def readings(
+    headers: Mapping[str, str], kind: str, provider: str
+) -> tuple[list[Reading], list[Reading]]:
+    """What an answer says is left.
 
     Args:
-        headers: of an answer, found in any case.
-    """
-    found = []
-    for spelled in headers:
-        name = spelled.lower()
-        if name.startswith(_PREFIX) and name != POLICIES and _PROVIDERS not in name:
-            if (left := whole_number(headers[spelled])) is not None:
-                found.append(Reading(name, left, *_limits(name)))
-        elif name == _QUOTA and (left := whole_number(headers[spelled])) is not None:
-            found.append(Reading(name, left, 0.0, 0.0, quota_reset_s(headers) or 0.0))
-    return found
-
-
-def provider_readings(headers: Mapping[str, str], provider: str) -> list[Reading]:
-    """The counts of a resource provider, which only some calls of a scope share.
-
-    Args:
-        headers: of an answer, found in any case.
+        headers: of the answer, found in any case.
+        kind: of the scope that was asked in.
         provider: whose answer it is; providers have counts of the same name.
+
+    Returns:
+        The counts that all calls of the scope share; and those that only some share, because a
+        provider keeps them, or Resource Graph does of what it answers in a provider's place.
     """
-    found: list[Reading] = []
+    scope: list[Reading] = []
+    apart: list[Reading] = []
     for spelled in headers:
         name = spelled.lower()
         if name == POLICIES:
-            found += _policies(headers[spelled])
-        elif name.startswith(_PREFIX) and _PROVIDERS in name:
-            left = whole_number(headers[spelled])
-            if left is not None:
-                found.append(Reading(f"{provider} {name}", left, 0.0, 0.0))
-    return found
+            apart += _policies(headers[spelled])
+        elif name == _QUOTA:
+            (scope if kind == _GRAPH else apart).extend(_quota(headers))
+        elif name.startswith(_PREFIX) and (left := whole_number(headers[spelled])) is not None:
+            if _PROVIDERS in name:
+                apart.append(Reading(f"{provider} {name}", left, 0.0, 0.0))
+            else:
+                scope.append(Reading(name, left, *_limits(name)))
+    return scope, apart
+
+
+def _quota(headers: Mapping[str, str]) -> Iterator[Reading]:
+    left = whole_number(headers[_QUOTA])
+    if left is not None:
+        yield Reading(_QUOTA, left, 0.0, 0.0, quota_reset_s(headers) or 0.0)
 
 
 def _policies(value: str) -> Iterator[Reading]:

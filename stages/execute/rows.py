@@ -13,8 +13,9 @@ from typing import Any
 
 import msgspec
 
-from pipeline.messages import PlannedRequest, Resource
+from pipeline.messages import MICROSOFT_GRAPH, PROVIDER, PlannedRequest, Resource
 from pipeline.undecodable import UNDECODABLE
+from stages.execute.targets import collection_of
 
 # Snowflake takes 16 MiB in a VARIANT; the limit counts it decompressed.
 # https://docs.snowflake.com/en/sql-reference/data-types-semistructured
@@ -61,6 +62,8 @@ class _Element(msgspec.Struct):
     type: Any = None
     name: Any = None
     location: Any = None
+    display_name: Any = msgspec.field(default=None, name="displayName")
+    odata_type: Any = msgspec.field(default=None, name="@odata.type")
 
 
 _page = msgspec.json.Decoder(_Page)
@@ -152,8 +155,16 @@ class RowMaker:
         self._listed = False
         self.count = 0
 
-    def rows(self, page: Page, collected_at_us: int) -> list[Resource]:
+    def rows(
+        self, page: Page, collected_at_us: int, source: str = PROVIDER, *, cached: bool = False
+    ) -> list[Resource]:
         """The rows of one page.
+
+        Args:
+            page: taken apart.
+            collected_at_us: when Azure answered.
+            source: who did.
+            cached: another request asked for it.
 
         Raises:
             BodyTooLarge: a resource is larger than Snowflake takes.
@@ -167,11 +178,18 @@ class RowMaker:
         elements = [_element_of(body, self.count + place) for place, body in enumerate(bodies)]
         self._listed = listed
         return [
-            self._row(body, element, collected_at_us)
+            self._row(body, element, collected_at_us, source, cached)
             for body, element in zip(bodies, elements, strict=True)
         ]
 
-    def _row(self, body: bytes | None, element: _Element, collected_at_us: int) -> Resource:
+    def _row(
+        self,
+        body: bytes | None,
+        element: _Element,
+        collected_at_us: int,
+        source: str,
+        cached: bool,
+    ) -> Resource:
         place = self.count if self._listed else None
         self.count += 1
         resource_id = _text(element.id)
@@ -188,8 +206,8 @@ class RowMaker:
         return Resource(
             row_key=_digest(self._prefix + identity.encode("utf-8", "surrogatepass")),
             resource_id=resource_id,
-            resource_type=_text(element.type) or _type_in(where),
-            name=_name(element.name),
+            resource_type=self._type_of(element, where),
+            name=_name(element.name) or _text(element.display_name),
             location=_text(element.location),
             subscription_id=_first(_SUBSCRIPTION, where, lower=True)
             or self._request.subscription_id
@@ -198,7 +216,15 @@ class RowMaker:
             body=body,
             body_hash=_digest(body) if body is not None else None,
             collected_at_us=collected_at_us,
+            source=source,
+            cached=cached,
         )
+
+    def _type_of(self, element: _Element, where: str) -> str | None:
+        if self._request.audience == MICROSOFT_GRAPH:
+            # "#microsoft.graph.user", where a list may hold several types.
+            return (_text(element.odata_type) or "").lstrip("#") or collection_of(self._path)
+        return _text(element.type) or _type_in(where)
 
 
 def error_of(body: bytes) -> tuple[str | None, str | None]:

@@ -6,11 +6,7 @@ rows are given out only with the outcome ``complete``.
 
 from __future__ import annotations
 
-import hashlib
-import math
-import random
-
-import msgspec
+from collections.abc import Hashable
 
 from pipeline.arm_limits import Scope, scope_of
 from pipeline.message_format.read_actions import is_read
@@ -19,15 +15,18 @@ from stages.execute.client import Answer, ExchangeFailed
 from stages.execute.held import HeldRows, HoldSpace, NoRoom
 from stages.execute.operation import Operation, OperationFailed
 from stages.execute.origin import ForeignLink, Origin
+from stages.execute.paging import Paging, PagingFailed, is_graph_query
+from stages.execute.recorded import Recorded, RecordedPage, Recording
+from stages.execute.retries import Retries
 from stages.execute.rows import (
     BodyTooLarge,
     BrokenBody,
-    Page,
     ResultTruncated,
     RowMaker,
     error_of,
     parse_page,
 )
+from stages.execute.sources import FALL_BACK_STATUS, from_graph, is_covered, source_of
 from stages.execute.steps import (
     Again,
     Call,
@@ -40,20 +39,18 @@ from stages.execute.steps import (
     Step,
 )
 from stages.execute.targets import is_list, operation_of
-from stages.execute.waits import backoff_s, retry_after_s
+from stages.execute.waits import no_room_wait_s
 
-# Pages of one list; more is taken for a loop that its links hide.
-MAX_PAGES = 20_000
-# A request whose rows find no room begins anew after this, doubling each time, with jitter.
-NO_ROOM_FIRST_S = 2.0
-NO_ROOM_MAX_S = 60.0
 # Of an error message in the ledger.
 MAX_ERROR_CHARS = 2_000
 
 _RETRYABLE_STATUS = frozenset({408, 500, 502, 503, 504})
+_GRAPH_THROTTLED = "RateLimiting"
 _SCOPE_THROTTLED = frozenset(
-    {"SubscriptionRequestsThrottled", "TenantRequestsThrottled", "RateLimiting"}
+    {"SubscriptionRequestsThrottled", "TenantRequestsThrottled", _GRAPH_THROTTLED}
 )
+# What no other try mends.
+_ENDED = (BodyTooLarge, ForeignLink, OperationFailed, PagingFailed, ResultTruncated)
 
 
 class RequestRun:
@@ -70,6 +67,8 @@ class RequestRun:
 
     Attributes:
         refusal: what the last answer asked of other calls too; None if it refused nothing.
+        recording: what others get of its answer who ask the same; None if it asks for itself.
+        shares: it may wait for another's answer, and others for its.
     """
 
     def __init__(
@@ -87,12 +86,10 @@ class RequestRun:
         self.alone = alone
         self.priority = priority
         self.refusal: Refusal | None = None
+        self.recording: Recording | None = None
+        self.shares = planned.method == "GET" and not alone
         self._origin = origin
         self._limits = limits
-        self._graph = (
-            planned.method == "POST"
-            and "/providers/microsoft.resourcegraph/resources" in planned.target.lower()
-        )
         key = RequestKey(
             planned.index,
             planned.service,
@@ -102,29 +99,42 @@ class RequestRun:
         )
         self._held = HeldRows(lease, key, space)
         # What may not be done twice is tried again only while it cannot have been done.
-        self._repeatable = planned.method != "POST" or is_read(planned.target.partition("?")[0])
-        self._lists = planned.method == "GET" and is_list(planned.target)
+        self._repeatable = planned.method != "POST" or is_read(
+            planned.target.partition("?")[0], planned.audience
+        )
+        self._lists = planned.method == "GET" and is_list(planned.target, planned.audience)
         self._held_back = 0
-        self._begin()
-
-    def _begin(self) -> None:
-        planned = self.planned
-        self.call = Call(planned.method, planned.target, planned.headers, planned.body)
+        self._known: Recorded | None = None
+        self._retries = Retries(limits)
         # From the first call on: what stands in line for its scope has not begun.
-        self._deadline_s = math.inf
+        self.first_call_s: float | None = None
         self._first_call_us: int | None = None
-        self._rows = RowMaker(self.lease.message_id, planned)
-        self._operation: Operation | None = None
-        self._visited: set[bytes] = set()
-        self._retries = 0
         self._attempts = 0
-        self._pages = 0
+        self._begin(planned.prefer_graph and is_covered(planned.target))
+
+    def _begin(self, by_graph: bool = False) -> None:
+        planned = self.planned
+        target = from_graph(planned.target) if by_graph else planned.target
+        self.call = Call(planned.method, target, planned.headers, planned.body)
+        self._by_graph = by_graph
+        self._rows = RowMaker(self.lease.message_id, planned)
+        self._paging = Paging(planned, self._origin)
+        self._operation: Operation | None = None
+        self._retries.count = 0
         self._fresh_token_tried = False
         self._azure_request_id: str | None = None
+        self._source: str | None = None
+
+    def _begin_anew(self, by_graph: bool = False) -> None:
+        self._held.discard()
+        if self.recording is not None:
+            self.recording.drop()
+        self._begin(by_graph)
 
     def scope(self) -> Scope:
         """What Azure counts the next call by."""
-        return scope_of(self.call.method, self.call.target, self.planned.subscription_id)
+        call, planned = self.call, self.planned
+        return scope_of(call.method, call.target, planned.subscription_id, planned.audience)
 
     @property
     def begun(self) -> bool:
@@ -132,9 +142,18 @@ class RequestRun:
         return self._first_call_us is not None
 
     @property
+    def share_key(self) -> Hashable | None:
+        """The same for those that ask the same; None for one that asks for itself."""
+        if not self.shares:
+            return None
+        planned = self.planned
+        headers = tuple(sorted(planned.headers.items()))
+        return planned.audience, planned.target, planned.prefer_graph, headers
+
+    @property
     def may_be_put_off(self) -> bool:
         """It may begin anew, and its message has deliveries left for that."""
-        repeatable = self._repeatable or not self._pages
+        repeatable = self._repeatable or not self._paging.pages
         return repeatable and self.lease.dequeue_count <= self._limits.put_off_until
 
     @property
@@ -145,7 +164,8 @@ class RequestRun:
     @property
     def operation(self) -> str:
         """What the next call's provider may count it by."""
-        return operation_of(self.call.method, self.call.target)
+        found = operation_of(self.call.method, self.call.target, self.planned.audience)
+        return f"{found} by resource-graph" if self._by_graph else found
 
     def calling(self, now_s: float, now_us: int) -> None:
         """The next call is being made."""
@@ -153,23 +173,60 @@ class RequestRun:
         self._attempts += 1
         if self._first_call_us is None:
             self._first_call_us = now_us
-            self._deadline_s = now_s + self._limits.request_timeout_s
+            self.first_call_s = now_s
+            self._retries.begin(now_s)
+
+    # ── an answer that others share ──────────────────────────────────────────────────────────────
+
+    def ask_if_changed(self, known: Recorded) -> None:
+        """Ask for the answer only if it is not this one any more."""
+        if not any(name.lower().startswith("if-") for name in self.planned.headers):
+            self._known = known
+            headers = {**self.planned.headers, "If-None-Match": known.etag or ""}
+            self.call = Call(self.call.method, self.call.target, headers, None)
+
+    def replay(self, recorded: Recorded, now_us: int) -> Step:
+        """End with the answer to another request that asked the same."""
+        self._azure_request_id = recorded.azure_request_id
+        self._source = recorded.source
+        try:
+            for page in recorded.pages:
+                self._add(page, cached=True)
+        except NoRoom as error:
+            return self._hold_back(str(error))
+        self._paging.pages = len(recorded.pages)
+        return self._done(
+            recorded.outcome, now_us, recorded.status, recorded.error_code,
+            recorded.error_message, cached=True,
+        )  # fmt: skip
+
+    def _add(self, page: RecordedPage, *, cached: bool = False, etag: str | None = None) -> None:
+        """Hold a page's rows, and record it."""
+        rows = self._rows.rows(page.page, page.collected_at_us, page.source, cached=cached)
+        # An answer that may not be asked for again stays in memory if the disk does not take it.
+        self._held.add(rows, keep=not self._repeatable)
+        if self.recording is not None:
+            self.recording.add(page, etag)
 
     # ── what came back ───────────────────────────────────────────────────────────────────────
 
     def answered(self, answer: Answer, now_s: float, now_us: int) -> Step:
         """Go on from an answer."""
-        self._azure_request_id = answer.headers.get("x-ms-request-id") or self._azure_request_id
-        status = answer.status
+        headers, status = answer.headers, answer.status
+        request_id = headers.get("x-ms-request-id") or headers.get("request-id")
+        self._azure_request_id = request_id or self._azure_request_id
+        self._source = source_of(self.planned, self.call.target, headers)
         try:
             if 200 <= status < 300:
                 self._fresh_token_tried = False
                 return self._succeeded(answer, now_s, now_us)
+            if status == 304 and self._known is not None:
+                return self._unchanged(self._known, now_us)
         except NoRoom as error:
             return self._hold_back(str(error))
         except BrokenBody as error:
             return self._retry("BrokenBody", str(error), answer, now_s, now_us)
-        except (BodyTooLarge, ForeignLink, OperationFailed, ResultTruncated) as error:
+        except _ENDED as error:
             code = getattr(error, "code", type(error).__name__)
             return self._done("failed", now_us, status, code, str(error))
         return self._refused(answer, now_s, now_us)
@@ -180,8 +237,14 @@ class RequestRun:
         if status == 401 and not self._fresh_token_tried:
             self._fresh_token_tried = True
             return FreshToken()
+        if self._by_graph and status in FALL_BACK_STATUS:
+            self._begin_anew()
+            return Again()
         if status == 429 or status in _RETRYABLE_STATUS:
             return self._retry(code or f"Http{status}", message, answer, now_s, now_us)
+        if status == 304:
+            text = "nothing came: the request has an If- header of its own"
+            return self._done("failed", now_us, status, "NotModified", text)
         if 300 <= status < 400:
             # Without its query, which in a link to storage is a key.
             where = answer.headers.get("location", "nowhere").partition("?")[0]
@@ -215,7 +278,7 @@ class RequestRun:
 
     def out_of_time(self, now_s: float) -> bool:
         """The request's total time is over."""
-        return now_s >= self._deadline_s
+        return self._retries.late(now_s)
 
     # ── how it goes on ───────────────────────────────────────────────────────────────────────
 
@@ -233,8 +296,8 @@ class RequestRun:
             polled = self._operation.next(answer, self._follow)
             if polled is not None:
                 self.call = Call("GET", polled.target, self.planned.headers, None)
-                self._retries = 0
-                if now_s + polled.after_s >= self._deadline_s:
+                self._retries.count = 0
+                if self._retries.late(now_s + polled.after_s):
                     return self._done(
                         "failed", now_us, answer.status, "OperationTimeout",
                         f"still running after {self._limits.request_timeout_s:.0f} s",
@@ -244,39 +307,25 @@ class RequestRun:
         if self._lists and answer.status == 200 and not answer.body.strip():
             # A list of nothing says so. Results of operations are empty at times.
             raise BrokenBody("a list without a body")
-        page = parse_page(answer.body, graph=self._graph, posted=self.call.method == "POST")
-        # An answer that may not be asked for again stays in memory if the disk does not take it.
-        self._held.add(self._rows.rows(page, now_us), keep=not self._repeatable)
-        self._pages += 1
-        self._retries = 0
-        following = self._next_page(page)
+        graph = is_graph_query(self.planned)
+        page = parse_page(answer.body, graph=graph, posted=self.call.method == "POST")
+        read = RecordedPage(page, now_us, self._source or "")
+        self._add(read, etag=answer.headers.get("etag"))
+        self._retries.count = 0
+        following = self._paging.after(page, self.call)
         if following is None:
             return self._done("complete", now_us, answer.status, None, None)
-        if self._pages >= MAX_PAGES:
-            return self._done(
-                "failed", now_us, answer.status, "TooManyPages", f"more than {MAX_PAGES} pages"
-            )
-        mark = _mark(following)
-        if mark in self._visited or following == self.call:
-            return self._done(
-                "failed", now_us, answer.status, "PagingLoop", f"page {self._pages} leads back"
-            )
-        self._visited.add(mark)
         self.call = following
         return Again()
 
-    def _next_page(self, page: Page) -> Call | None:
-        if self._graph:
-            if page.skip_token is None:
-                return None
-            body = _with_skip_token(self.planned.body or b"{}", page.skip_token)
-            return Call("POST", self.planned.target, self.planned.headers, body)
-        if page.next_link is None:
-            return None
-        following = self._follow(page.next_link)
-        if page.asked_again:
-            return Call("POST", following, self.planned.headers, self.planned.body)
-        return Call("GET", following, self.planned.headers, None)
+    def _unchanged(self, known: Recorded, now_us: int) -> Step:
+        """What was known is what there is: Azure has just said so."""
+        for page in known.pages:
+            confirmed = RecordedPage(page.page, now_us, page.source)
+            self._add(confirmed, cached=True, etag=known.etag)
+        self._source = known.source
+        self._paging.pages = len(known.pages)
+        return self._done("complete", now_us, 304, None, None, cached=True)
 
     def _follow(self, link: str) -> str:
         return self._origin.follow(self.call.target, link)
@@ -290,35 +339,30 @@ class RequestRun:
     ) -> Step:
         status = answer.status if answer is not None else None
         throttled = status == 429
-        self._retries += 1
-        asked_s = retry_after_s(answer.headers) if answer is not None else None
-        wait_s = backoff_s(
-            self._limits.initial_retry_delay_s, self._retries, self._limits.max_backoff_s
-        )
-        if asked_s is not None:
-            wait_s = asked_s if throttled and asked_s > 0.0 else max(asked_s, wait_s)
+        wait = self._retries.next(answer, now_s)
         if throttled:
-            self.refusal = Refusal(wait_s, code in _SCOPE_THROTTLED)
-        if asked_s is not None and asked_s > self._limits.max_wait_s and self.may_be_put_off:
-            return PutOff(asked_s)
-        late = now_s + wait_s >= self._deadline_s
+            # Resource Graph counts what it answers; the calls beside it are ARM's to count.
+            whole = code in _SCOPE_THROTTLED and not (self._by_graph and code == _GRAPH_THROTTLED)
+            self.refusal = Refusal(wait.wait_s, whole)
+        if wait.asked_s > self._limits.max_wait_s and self.may_be_put_off:
+            return PutOff(wait.asked_s)
         unclear = answer is not None and not throttled and not self._call_repeatable
-        if self._retries > self._limits.max_retries or late or unclear:
+        if wait.over or unclear:
             return self._done("throttled" if throttled else "failed", now_us, status, code, message)
         # One that was refused stands in line with those that its refusal holds up.
-        return Again(0.0 if throttled else wait_s)
+        return Again(0.0 if throttled else wait.wait_s)
 
     def _hold_back(self, problem: str) -> HeldBack:
         """Begin anew later: what is held so far makes room for requests that need less.
 
         A full disk is not the request's fault: nothing of it counts against a limit.
         """
-        self._held.discard()
-        self._begin()
+        self._begin_anew(self._by_graph)
+        self._retries = Retries(self._limits)
+        self._first_call_us = self.first_call_s = None
+        self._attempts = 0
         self._held_back += 1
-        # Bounded, and each time long enough for others to end meanwhile.
-        longest_s = min(NO_ROOM_MAX_S, NO_ROOM_FIRST_S * 2.0 ** min(10, self._held_back - 1))
-        return HeldBack(random.uniform(longest_s / 2, longest_s), problem)
+        return HeldBack(no_room_wait_s(self._held_back), problem)
 
     def _done(
         self,
@@ -327,6 +371,8 @@ class RequestRun:
         status: int | None,
         code: str | None,
         message: str | None,
+        *,
+        cached: bool = False,
     ) -> Done:
         if outcome != "complete":
             self._held.discard()
@@ -337,33 +383,18 @@ class RequestRun:
             status_code=status,
             error_code=code,
             error_message=message[:MAX_ERROR_CHARS] if message else message,
-            pages=self._pages,
+            pages=self._paging.pages,
             rows=self._rows.count if outcome == "complete" else 0,
             attempts=self._attempts,
             latency_ms=(now_us - began_us) // 1000,
             azure_request_id=self._azure_request_id,
             started_at_us=began_us,
             completed_at_us=now_us,
+            source=self._source,
+            cached=cached,
         )
         return Done(ledger, self._held.complete(ledger))
 
     def close(self) -> None:
         """Let go of held rows."""
         self._held.discard()
-
-
-def _mark(call: Call) -> bytes:
-    # Links are long, and lists have many pages.
-    return hashlib.blake2b(call.target.encode() + b"\n" + (call.body or b"")).digest()[:16]
-
-
-def _with_skip_token(body: bytes, skip_token: str) -> bytes:
-    """The Resource Graph query's body, asking for the page after this token."""
-    whole = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    options = msgspec.json.decode(
-        whole.get("options") or b"null", type=dict[str, msgspec.Raw] | None
-    )
-    options = options or {}
-    options["$skipToken"] = msgspec.Raw(msgspec.json.encode(skip_token))
-    whole["options"] = msgspec.Raw(msgspec.json.encode(options))
-    return msgspec.json.encode(whole)

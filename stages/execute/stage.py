@@ -7,21 +7,21 @@ it, works its answer into rows, and comes back for the next. No thread waits on 
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
+from collections import deque
 
 from pipeline.config import Config
 from pipeline.disk import Reminder
-from pipeline.errors import Unreachable
-from pipeline.https import first_hop
-from pipeline.identity import arm_endpoint
 from pipeline.links import LinkClosed
 from pipeline.logs import add_secret, log
 from pipeline.messages import (
+    ARM,
+    AUDIENCES,
     AnyLink,
     Drain,
     Executed,
     NoToken,
+    Outcome,
     Returned,
     Token,
     TokenWanted,
@@ -30,12 +30,13 @@ from pipeline.messages import (
 )
 from pipeline.stage import Stage
 from stages.execute import flight
-from stages.execute.callers import Callers, Exchange
-from stages.execute.client import ArmClient
+from stages.execute.apis import Api
+from stages.execute.callers import Callers, Exchange, Replay
 from stages.execute.held import HoldSpace
-from stages.execute.origin import Origin
+from stages.execute.recorded import Recorded
 from stages.execute.run import RequestRun
 from stages.execute.scheduler import Scheduler
+from stages.execute.sharing import Sharing
 from stages.execute.steps import Again, Done, FreshToken, HeldBack, Limits, PutOff
 from stages.execute.throttle import Ticket
 
@@ -45,8 +46,8 @@ MAX_UNWRITTEN = 256
 TIMEOUT_TICK_S = 1.0
 # What has not begun goes back to ``fetch`` when its scope is throttled for longer.
 RETURN_AFTER_S = 3.0
-# A token with less life left than this is not sent any more.
-TOKEN_MARGIN_S = 5.0
+# While whoever gives tokens is away.
+NO_TOKEN_WAIT_S = 10.0
 
 
 class Execute(Stage):
@@ -54,7 +55,7 @@ class Execute(Stage):
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name, config)
-        self._origin = Origin.parse(arm_endpoint(config))
+        self._apis = {audience: Api(audience, config) for audience in AUDIENCES}
         self._limits = Limits(
             max_retries=config.max_retries,
             initial_retry_delay_s=config.initial_retry_delay,
@@ -63,25 +64,18 @@ class Execute(Stage):
             max_wait_s=config.max_wait,
             put_off_until=config.put_off_until,
         )
-        self._client = ArmClient(
-            self._origin,
-            connections=config.num_threads,
-            connect_timeout_s=config.arm_connect_timeout,
-            read_timeout_s=config.arm_read_timeout,
-            answer_timeout_s=config.request_timeout,
-            max_body_bytes=config.max_response_bytes,
-        )
         self._space = HoldSpace(config.spool_dir, batch_bytes=config.batch_bytes)
         self._no_room = Reminder()
         self._scheduler: Scheduler[RequestRun] = Scheduler()
+        self._sharing: Sharing[RequestRun] = Sharing(config.cache_ttl)
+        # Those whose answer is here already, asked for by another.
+        self._replays: deque[Replay] = deque()
         self._flight = flight.FlightRecorder(
             config.spool_dir / (name + flight.SUFFIX), config.num_threads
         )
         # Taken from the scheduler, and waits for the calls under way: nothing is beside its own.
         self._next_alone: tuple[RequestRun, Ticket] | None = None
         self._alone = False
-        self._token: Token | None = None
-        self._awaiting_token: list[RequestRun] = []
         self._calling = 0
         self._unwritten = 0
         # All that are held, wherever they wait.
@@ -90,24 +84,16 @@ class Execute(Stage):
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._callers = Callers(
-            self._client,
             self._flight,
             config.num_threads,
-            lambda made: self._loop.call_soon_threadsafe(self._exchanged, made),
+            lambda made: self._loop.call_soon_threadsafe(self._made, made),
         )
 
     # ── the hooks ────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
         """See that something listens at the ARM endpoint."""
-        try:
-            await asyncio.to_thread(_reach, self._origin, self.config.arm_connect_timeout)
-        except OSError as error:
-            raise Unreachable(
-                "ARM",
-                f"{self._origin} cannot be reached: {error}",
-                "check AZURE_ARM_ENDPOINT, AZURE_CLOUD, name resolution, proxy and firewall",
-            ) from error
+        await asyncio.to_thread(self._apis[ARM].reach)
         self.spawn(self._expire())
 
     async def on_peer(self, peer: str, generation: int) -> None:
@@ -126,28 +112,32 @@ class Execute(Stage):
                 self._take(message)
             case Token():
                 add_secret(message.value, passing=True)
-                self._token = message
-                self._token_news()
+                self._token_news(message)
             case NoToken():
                 self._no_token(message)
 
     async def drain(self, request: Drain) -> None:
         """Let go of what has not begun, finish the calls under way, write what is done."""
         self._draining = True
-        waiting = [*self._scheduler.clear(), *self._awaiting_token]
+        waiting = [*self._scheduler.clear(), *self._sharing.remove(lambda _: True)]
+        waiting += [replay.run for replay in self._replays]
+        self._replays.clear()
+        for api in self._apis.values():
+            waiting += api.waiting
+            api.waiting = []
         if self._next_alone is not None:
             waiting.append(self._next_alone[0])
+            self._next_alone = None
         for run in waiting:
             self._let_go(run)
-        self._awaiting_token = []
-        self._next_alone = None
         while self._runs:
             await asyncio.sleep(0.02)
 
     async def close(self) -> None:
         """Close the connections; a call that is cut off now has killed nobody."""
         self._flight.close()
-        self._client.close()
+        for api in self._apis.values():
+            api.client.close()
 
     def idle(self) -> bool:
         """No request is held."""
@@ -168,17 +158,15 @@ class Execute(Stage):
             return
         now_s = time.monotonic()
         for planned in work.requests:
+            origin = self._apis[planned.audience].origin
             run = RequestRun(
-                work.lease,
-                planned,
-                self._origin,
-                self._limits,
-                self._space,
-                work.alone,
-                work.priority,
+                work.lease, planned, origin, self._limits, self._space, work.alone, work.priority
             )
             self._runs.add(run)
-            self._scheduler.add(run, now_s)
+            if (recorded := self._sharing.answer(run, now_s)) is not None:
+                self._replays.append(Replay(run, recorded))
+            else:
+                self._scheduler.add(run, now_s)
         self._pump()
 
     def _pump(self) -> None:
@@ -187,14 +175,11 @@ class Execute(Stage):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        token = self._token
-        if token is None or token.expires_at_s - time.time() < TOKEN_MARGIN_S:
-            return  # the next token pumps
         while self._free() and (due := self._next_run(now_s)) is not None:
-            run, ticket = due
+            self._call(*due, now_s)
+        while self._replays and self._free():
             self._calling += 1
-            self._alone = run.alone
-            self._callers.call(Exchange(run, ticket, token.serial), token.value)
+            self._callers.call(self._replays.popleft())
         wake_s = self._scheduler.next_wake_s()
         # Whoever comes back, from a call or from writing, pumps too.
         if wake_s is not None and self._free():
@@ -219,28 +204,37 @@ class Execute(Stage):
             return None
         return due
 
-    def _exchanged(self, made: Exchange) -> None:
+    def _call(self, run: RequestRun, ticket: Ticket, now_s: float) -> None:
+        api = self._apis[run.planned.audience]
+        token = api.usable_token()
+        if token is None:
+            self._scheduler.lost(ticket)
+            self._await_token(run, api, api.serial)
+            return
+        if not run.begun and (found := self._sharing.join(run, now_s)):
+            self._scheduler.lost(ticket)
+            if isinstance(found, Recorded):
+                self._replays.append(Replay(run, found))
+            return
+        self._calling += 1
+        self._alone = run.alone
+        self._callers.call(Exchange(run, api.client, ticket, token))
+
+    def _made(self, made: Exchange | Replay) -> None:
         """A thread came back."""
         self._calling -= 1
         now_s = time.monotonic()
-        run, step, answer = made.run, made.step, made.answer
-        self.counters["calls"] += 1
-        if answer is not None:
-            self.counters[f"status_{answer.status}"] += 1
-            if run.refusal is not None:
-                self.counters["throttled_calls"] += 1
-                self._scheduler.block(
-                    made.ticket, run.refusal.wait_s, now_s, run.refusal.whole_scope
-                )
-            refused = run.refusal is not None
-            self._scheduler.answered(made.ticket, answer.headers, now_s, refused)
+        if isinstance(made, Exchange):
+            self._count(made, now_s)
         else:
-            self._scheduler.lost(made.ticket)
+            self.counters["shared_answers"] += 1
+        run, step = made.run, made.step
         match step:
             case Again():
                 self._go_on(run, step.after_s, now_s)
             case FreshToken():
-                self._refused(run, made.serial)
+                assert isinstance(made, Exchange)
+                self._await_token(run, self._apis[made.token.audience], made.token.serial)
             case HeldBack():
                 self._hold_back(run, step, now_s)
             case PutOff():
@@ -255,6 +249,19 @@ class Execute(Stage):
                 ).error("unexpected failure of request {}", run.planned.index)
                 self._finish(run, run.give_up("failed", "CollectorError", repr(error), _now_us()))
         self._pump()
+
+    def _count(self, made: Exchange, now_s: float) -> None:
+        """What an answer says of the limits."""
+        self.counters["calls"] += 1
+        answer, refusal = made.answer, made.run.refusal
+        if answer is None:
+            self._scheduler.lost(made.ticket)
+            return
+        self.counters[f"status_{answer.status}"] += 1
+        if refusal is not None:
+            self.counters["throttled_calls"] += 1
+            self._scheduler.block(made.ticket, refusal.wait_s, now_s, refusal.whole_scope)
+        self._scheduler.answered(made.ticket, answer.headers, now_s, refusal is not None)
 
     def _hold_back(self, run: RequestRun, step: HeldBack, now_s: float) -> None:
         self.counters["requests_held_back"] += 1
@@ -274,8 +281,22 @@ class Execute(Stage):
     def _let_go(self, run: RequestRun) -> None:
         self._runs.discard(run)
         run.close()
+        self._answer_others(run, None)
+
+    def _answer_others(self, run: RequestRun, outcome: Outcome | None) -> None:
+        """Those that waited for this one's answer get it, or ask for themselves."""
+        others, recorded = self._sharing.ended(run, outcome)
+        for other in others:
+            if recorded is not None:
+                self._replays.append(Replay(other, recorded))
+            elif self._draining:
+                self._let_go(other)
+            else:
+                other.shares = False
+                self._scheduler.add(other, time.monotonic())
 
     def _finish(self, run: RequestRun, done: Done) -> None:
+        self._answer_others(run, done.outcome)
         self._unwritten += 1
         self.counters["requests"] += 1
         self.counters[f"outcome_{done.outcome.outcome}"] += 1
@@ -303,29 +324,37 @@ class Execute(Stage):
 
     # ── tokens ───────────────────────────────────────────────────────────────────────────────
 
-    def _refused(self, run: RequestRun, serial: int) -> None:
+    def _await_token(self, run: RequestRun, api: Api, serial: int) -> None:
+        """Go on with a token that is newer than this one."""
         if self._draining:
             self._let_go(run)
-            return
-        if self._token is not None and self._token.serial > serial:
+        elif api.serial > serial:
             self._scheduler.add(run, time.monotonic())
-            return
-        self._awaiting_token.append(run)
-        if len(self._awaiting_token) == 1:
-            self.spawn(self.send("fetch", TokenWanted(serial)))
+        elif api.wait(run):
+            self._want_token(api)
 
-    def _token_news(self) -> None:
-        waiting, self._awaiting_token = self._awaiting_token, []
-        for run in waiting:
+    def _token_news(self, token: Token) -> None:
+        for run in self._apis[token.audience].news(token):
             self._scheduler.add(run, time.monotonic())
         self._pump()
 
     def _no_token(self, news: NoToken) -> None:
-        """Without a token those that wait for one can only fail; others use the old one."""
-        waiting, self._awaiting_token = self._awaiting_token, []
-        for run in waiting:
-            outcome = "forbidden" if news.forbidden else "failed"
-            self._finish(run, run.give_up(outcome, "NoToken", news.problem, _now_us()))
+        """Those that wait for a token are forbidden what they ask, or wait until there is one."""
+        api = self._apis[news.audience]
+        for run in api.news(news):
+            if news.forbidden:
+                self._finish(run, run.give_up("forbidden", "NoToken", news.problem, _now_us()))
+            elif run.begun:  # it has its total time to end it
+                api.waiting.append(run)
+            else:
+                self._give_back(run, NO_TOKEN_WAIT_S)
+        if api.waiting:
+            self._loop.call_later(NO_TOKEN_WAIT_S, self._want_token, api)
+        self._pump()
+
+    def _want_token(self, api: Api) -> None:
+        if api.waiting:
+            self.spawn(self.send("fetch", TokenWanted(api.serial, api.audience)))
 
     async def _expire(self) -> None:
         """End requests whose time is over while they wait."""
@@ -335,10 +364,10 @@ class Execute(Stage):
             def out_of_time(run: RequestRun, now_s: float = time.monotonic()) -> bool:
                 return run.out_of_time(now_s)
 
-            late = [run for run in self._awaiting_token if out_of_time(run)]
-            for run in late:
-                self._awaiting_token.remove(run)
-            late += self._scheduler.remove(out_of_time)
+            late = self._scheduler.remove(out_of_time)
+            for api in self._apis.values():
+                late += [run for run in api.waiting if out_of_time(run)]
+                api.waiting = [run for run in api.waiting if not out_of_time(run)]
             for run in late:
                 self._finish(run, run.time_is_up(_now_us()))
             self._return_throttled(time.monotonic())
@@ -363,8 +392,3 @@ class Execute(Stage):
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-def _reach(origin: Origin, timeout_s: float) -> None:
-    address = first_hop(origin.scheme, origin.host, origin.port)
-    socket.create_connection(address, timeout_s).close()

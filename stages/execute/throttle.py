@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.arm_limits import Scope
-from stages.execute.limit_headers import Reading, provider_readings, scope_readings
+from stages.execute.limit_headers import Reading, readings
 from stages.execute.meter import Meter, Window
 
 # Calls at once while nothing is known of a scope, and after it has refused one.
@@ -144,16 +144,16 @@ class Bucket:
             refused: it was answered 429.
         """
         self._done(ticket, not refused)
-        self._read(self.gate, scope_readings(headers), ticket, now_s)
         provider = ticket.operation.partition(" ")[2].partition("/")[0]
-        policies = provider_readings(headers, provider)
-        if policies or ticket.gate is not None:
+        shared, apart = readings(headers, self.scope.kind, provider)
+        self._read(self.gate, shared, ticket, now_s)
+        if apart or ticket.gate is not None:
             gate = self._operation(ticket.operation)
-            for reading in policies:
+            for reading in apart:
                 # Operations share what their provider counts together.
-                if reading.name not in gate.meters and (shared := self._meter(reading.name)):
-                    gate.meters[reading.name] = shared
-            self._read(gate, policies, ticket, now_s)
+                if reading.name not in gate.meters and (meter := self._meter(reading.name)):
+                    gate.meters[reading.name] = meter
+            self._read(gate, apart, ticket, now_s)
 
     def lost(self, ticket: Ticket) -> None:
         """A call got no answer."""
@@ -193,9 +193,9 @@ class Bucket:
         return None
 
     @staticmethod
-    def _read(gate: Gate, readings: list[Reading], ticket: Ticket, now_s: float) -> None:
-        gate.unnamed(gate.meters.keys() - {reading.name for reading in readings}, ticket)
-        for reading in readings:
+    def _read(gate: Gate, found: list[Reading], ticket: Ticket, now_s: float) -> None:
+        gate.unnamed(gate.meters.keys() - {reading.name for reading in found}, ticket)
+        for reading in found:
             meter = gate.meters.get(reading.name)
             if meter is None:
                 if len(gate.meters) >= MAX_METERS:

@@ -9,6 +9,9 @@ from email.utils import parsedate_to_datetime
 
 # A Retry-After of more than this is taken as this; the request's own time limit ends it anyway.
 MAX_RETRY_AFTER_S = 3600.0
+# A request whose rows find no room begins anew after this, doubling each time, with jitter.
+NO_ROOM_FIRST_S = 2.0
+NO_ROOM_MAX_S = 60.0
 # Of a count in a header.
 MAX_DIGITS = 12
 
@@ -67,6 +70,17 @@ def backoff_s(initial_s: float, retry: int, cap_s: float) -> float:
         cap_s: upper end of any wait.
     """
     return random.uniform(0.0, min(cap_s, initial_s * 2.0 ** (retry - 1)))
+
+
+def no_room_wait_s(times: int) -> float:
+    """Until a request tries again whose rows the disk did not take.
+
+    Args:
+        times: that it did not, 1 or more.
+    """
+    # Bounded, and each time long enough for others to end meanwhile.
+    longest_s = min(NO_ROOM_MAX_S, NO_ROOM_FIRST_S * 2.0 ** min(10, times - 1))
+    return random.uniform(longest_s / 2, longest_s)
 
 
 def _number(value: str) -> float | None:

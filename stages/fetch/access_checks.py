@@ -17,7 +17,8 @@ import msgspec
 
 from pipeline.config import Config
 from pipeline.errors import DependencyError
-from pipeline.identity import arm_endpoint, arm_scope, credential
+from pipeline.identity import credential, endpoint, scope
+from pipeline.messages import ARM
 from pipeline.permissions import Access, Need, Permission, grants
 from pipeline.undecodable import UNDECODABLE
 from stages.fetch.arm_get import ArmReader, error_code
@@ -64,10 +65,10 @@ def check_access(
     """
     deadline_s = time.monotonic() + total_s
     with closing(credential(config)) as identity:
-        token = identity.get_token(arm_scope(config)).token
+        token = identity.get_token(scope(config, ARM)).token
     asked = dict(islice(needs.items(), MAX_ASKED))
     arm = ArmReader(
-        arm_endpoint(config),
+        endpoint(config, ARM),
         connect_timeout_s=CONNECT_TIMEOUT_S,
         read_timeout_s=READ_TIMEOUT_S,
         connections=THREADS,

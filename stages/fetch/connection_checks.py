@@ -27,7 +27,8 @@ from pipeline.errors import (
     Unauthorised,
     Unreachable,
 )
-from pipeline.identity import arm_endpoint, arm_scope, credential
+from pipeline.identity import credential, endpoint, scope
+from pipeline.messages import ARM
 from pipeline.undecodable import UNDECODABLE
 from stages.fetch.arm_get import WHAT, ArmReader, error_code
 from stages.fetch.queue import open_queue, poison_name, queue_error
@@ -185,7 +186,7 @@ def _poison(config: Config, name: str) -> str:
 
 def _token(config: Config, tokens: list[str]) -> str:
     with closing(credential(config)) as identity:
-        token = identity.get_token(arm_scope(config))
+        token = identity.get_token(scope(config, ARM))
     tokens.append(token.token)
     minutes = max(0, int(token.expires_on - time.time())) // 60
     return f"{config.azure_credential} identity, good for {minutes} min"
@@ -196,12 +197,12 @@ class _Subscriptions(msgspec.Struct):
 
 
 def _arm(config: Config, tokens: list[str]) -> str:
-    endpoint = arm_endpoint(config)
-    host = urlsplit(endpoint).netloc
+    origin = endpoint(config, ARM)
+    host = urlsplit(origin).netloc
     if not tokens:
         raise CollectorError("not tried: there is no token")
     arm = ArmReader(
-        endpoint, connect_timeout_s=ARM_CONNECT_TIMEOUT_S, read_timeout_s=ARM_READ_TIMEOUT_S
+        origin, connect_timeout_s=ARM_CONNECT_TIMEOUT_S, read_timeout_s=ARM_READ_TIMEOUT_S
     )
     with closing(arm):
         status, body = arm.get(ARM_TARGET, tokens[0])

@@ -23,12 +23,10 @@ from pipeline.messages import (
     Executed,
     Flush,
     LeaseRef,
-    NoToken,
     Receipt,
     Returned,
     Sealed,
     SpoolFound,
-    Token,
     TokenWanted,
     Unsealed,
     WorkerUp,
@@ -45,7 +43,7 @@ from stages.fetch.resume import Resume
 from stages.fetch.returns import Returns
 from stages.fetch.spool_size import SpoolSize
 from stages.fetch.suspects import POISON_AT, Suspects
-from stages.fetch.tokens import TokenKeeper
+from stages.fetch.tokens import Tokens
 
 # Receives under way at once; one page of 32 takes longer than its requests.
 RECEIVERS = 4
@@ -98,7 +96,7 @@ class Fetch(Stage):
         self._resume = Resume(
             self._journal, self._book, self._hand_out, [*workers, "batch", "load"]
         )
-        self._tokens = TokenKeeper(config, self._publish_token)
+        self._tokens = Tokens(config, workers, self.send, self.spawn)
         self._spool = SpoolSize()
         self._disk = DiskRoom(config.spool_dir, config.batch_bytes)
         # The first of several queues comes four times as often as the next: late, never starved.
@@ -125,9 +123,7 @@ class Fetch(Stage):
         """Start receiving."""
         self._until_empty = begin.until_empty
         self._receiving = not self._draining
-        if self._tokens.current is not None:
-            await self._publish_token(self._tokens.current)
-        self.spawn(self._tokens.keep())
+        await self._tokens.begin()
         self.spawn(self._returns.renew_for_ever())
         self.spawn(self._disk.watch())
         self.spawn(self._hand_out.run())
@@ -143,8 +139,7 @@ class Fetch(Stage):
         if kind == "execute":
             # At once, before the new process can be handed anything.
             self._hand_out.worker_gone(peer)
-            if self._tokens.current is not None:
-                await self.send(peer, self._tokens.current)
+            await self._tokens.welcome(peer)
         elif kind == "batch":
             self._hand_out.again(self._book.unsealed_before(generation), "batch was restarted")
 
@@ -173,7 +168,7 @@ class Fetch(Stage):
                 self._spool.sealed(message.batches)
                 self._resume.heard(peer)
             case TokenWanted():
-                self._tokens.refused(message.serial)
+                await self._tokens.wanted(peer, message)
 
     async def drain(self, request: Drain) -> None:
         """Stop receiving; at the end delete what is done and release what is not."""
@@ -372,11 +367,6 @@ class Fetch(Stage):
             empty = self._empty_rounds >= EMPTY_ROUNDS and not self._book.working
             if empty and len(self._book):
                 await self.send("batch", Flush())
-
-    async def _publish_token(self, token: Token | NoToken) -> None:
-        for peer in list(self.links):
-            if kind_of(peer) == "execute":
-                await self.send(peer, token)
 
     # ── back to the queue ────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pytest
 
@@ -19,6 +19,7 @@ from pipeline.sandbox.arm.control import SimulatorControl
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token"
+GRAPH_TOKEN = "a-graph-token"
 V = "api-version=2024-07-01"
 WAIT_S = 20
 START_LIMIT_S = 30
@@ -31,6 +32,7 @@ class Running(NamedTuple):
     endpoint: str
     port: int
     control: SimulatorControl
+    graph: str
 
 
 @contextlib.contextmanager
@@ -44,11 +46,12 @@ def simulator(*arguments: str, context: ssl.SSLContext | None = None) -> Iterato
     limit.start()
     try:
         assert process.stdout is not None
-        word, _, endpoint = process.stdout.readline().strip().partition(" ")
+        said = _said(process.stdout)
         limit.cancel()
-        assert word == "ready"
+        endpoint = said["ready"]
         port = int(endpoint.rpartition(":")[2])
-        yield Running(process, endpoint, port, SimulatorControl(endpoint, context))
+        control = SimulatorControl(endpoint, context)
+        yield Running(process, endpoint, port, control, said["graph"])
     finally:
         process.terminate()
         try:
@@ -57,6 +60,17 @@ def simulator(*arguments: str, context: ssl.SSLContext | None = None) -> Iterato
             process.kill()
             assert process.stdout is not None
             process.stdout.close()
+
+
+def _said(lines: IO[str]) -> dict[str, str]:
+    """What stands on each line up to the one with ``ready``, by its first word."""
+    said: dict[str, str] = {}
+    for line in lines:
+        word, _, endpoint = line.strip().partition(" ")
+        said[word] = endpoint
+        if word == "ready":
+            break
+    return said
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from cryptography.x509.oid import NameOID
 
 from pipeline.config import Config, load
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
-from pipeline.identity import arm_scope, credential
+from pipeline.identity import credential, scope
+from pipeline.messages import ARM, MICROSOFT_GRAPH
 from tests.standins.entra import CLIENT, Entra, Imds
 from tests.standins.http_server import Answer, Fault
 
@@ -31,12 +33,25 @@ def configured(settings: Mapping[str, str]) -> Config:
 
 
 def token(settings: Mapping[str, str]) -> str:
+    return both_tokens(settings, (ARM,))[0]
+
+
+def both_tokens(
+    settings: Mapping[str, str], audiences: tuple[str, ...] = (ARM, MICROSOFT_GRAPH)
+) -> list[str]:
+    """Tokens of one identity, one for each audience."""
     config = configured(settings)
-    identity = credential(config)
-    try:
-        return identity.get_token(arm_scope(config)).token
-    finally:
-        identity.close()
+    with closing(credential(config)) as identity:
+        return [identity.get_token(scope(config, audience)).token for audience in audiences]
+
+
+def issued_for(issuer: Entra | Imds, tokens: list[str]) -> list[str]:
+    """What the tokens were issued for."""
+    return [issuer.issued[token].audience for token in tokens]
+
+
+# Of the public cloud: Azure Resource Manager, Microsoft Graph.
+AUDIENCES = ["https://management.azure.com", "https://graph.microsoft.com"]
 
 
 def unused_port() -> int:
@@ -45,9 +60,10 @@ def unused_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_client_secret_gets_a_token_for_arm(entra: Entra, application: dict[str, str]) -> None:
-    got = token(application)
-    assert entra.issued[got].audience == "https://management.azure.com"
+def test_a_client_secret_gets_a_token_for_each_audience(
+    entra: Entra, application: dict[str, str]
+) -> None:
+    assert issued_for(entra, both_tokens(application)) == AUDIENCES
 
 
 def test_a_custom_authority_is_asked_itself_and_not_looked_up_at_microsoft(
@@ -58,28 +74,49 @@ def test_a_custom_authority_is_asked_itself_and_not_looked_up_at_microsoft(
     assert entra.counts["configuration"] == 1
 
 
-def test_the_government_cloud_has_an_audience_of_its_own(
+@pytest.mark.parametrize(
+    ("cloud", "audiences"),
+    [
+        ("usgov", ["https://management.core.usgovcloudapi.net", "https://graph.microsoft.us"]),
+        (
+            "china",
+            ["https://management.chinacloudapi.cn", "https://microsoftgraph.chinacloudapi.cn"],
+        ),
+    ],
+)
+def test_another_cloud_has_audiences_of_its_own(
+    cloud: str, audiences: list[str], entra: Entra, application: dict[str, str]
+) -> None:
+    got = both_tokens({**application, "AZURE_CLOUD": cloud})
+    assert issued_for(entra, got) == audiences
+
+
+def test_a_custom_endpoint_gets_the_clouds_tokens(
     entra: Entra, application: dict[str, str]
 ) -> None:
-    got = token({**application, "AZURE_CLOUD": "usgov"})
-    assert entra.issued[got].audience == "https://management.core.usgovcloudapi.net"
+    got = both_tokens({**application, "AZURE_GRAPH_ENDPOINT": "https://graph.local"})
+    assert issued_for(entra, got) == AUDIENCES
 
 
 def test_the_default_identity_takes_an_application_from_any_layer_of_settings(
     entra: Entra, application: dict[str, str]
 ) -> None:
-    assert token({**application, "AZURE_CREDENTIAL": "default"}) in entra.issued
+    got = both_tokens({**application, "AZURE_CREDENTIAL": "default"})
+    assert issued_for(entra, got) == AUDIENCES
 
 
 def test_many_threads_with_a_cold_cache_make_one_request(
     entra: Entra, application: dict[str, str]
 ) -> None:
     config = configured(application)
-    identity = credential(config)
-    with ThreadPoolExecutor(16) as pool:
-        got = set(pool.map(lambda _: identity.get_token(arm_scope(config)).token, range(32)))
-    identity.close()
-    assert (len(got), entra.counts["token"]) == (1, 1)
+    with closing(credential(config)) as identity, ThreadPoolExecutor(32) as pool:
+
+        def get(audience: str) -> str:
+            return identity.get_token(scope(config, audience)).token
+
+        for n, audience in enumerate((ARM, MICROSOFT_GRAPH), start=1):
+            got = set(pool.map(get, [audience] * 32))
+            assert (len(got), entra.counts["token"]) == (1, n)
 
 
 def test_a_certificate_gets_a_token(
@@ -93,7 +130,7 @@ def test_a_certificate_gets_a_token(
         "AZURE_CLIENT_CERTIFICATE_PATH": str(path),
         "AZURE_CLIENT_CERTIFICATE_PASSWORD": "correct horse",
     }
-    assert token(settings) in entra.issued
+    assert issued_for(entra, both_tokens(settings)) == AUDIENCES
     with pytest.raises(Unauthorised, match="AZURE_CLIENT_CERTIFICATE_PASSWORD") as caught:
         token({**settings, "AZURE_CLIENT_CERTIFICATE_PASSWORD": "wrong horse"})
     assert "wrong horse" not in str(caught.value)
@@ -130,12 +167,29 @@ def test_a_pod_exchanges_its_service_account_token(
         "AZURE_CREDENTIAL": "workload-identity",
         "AZURE_FEDERATED_TOKEN_FILE": str(path),
     }
-    assert token(settings) in entra.issued
+    assert issued_for(entra, both_tokens(settings)) == AUDIENCES
 
 
 def test_a_managed_identity_asks_the_metadata_service(imds: Imds) -> None:
-    assert token({"AZURE_CREDENTIAL": "managed-identity"}) in imds.issued
-    assert imds.counts["token"] == 1
+    got = both_tokens({"AZURE_CREDENTIAL": "managed-identity"})
+    assert issued_for(imds, got) == AUDIENCES
+    assert imds.counts["token"] == 2
+
+
+def test_the_command_line_tool_is_asked_for_each_audience(
+    trusted: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tool = tmp_path / "az"
+    answer = '{"accessToken": "%s", "expires_on": 4070908800, "expiresOn": "2098-12-31 00:00:00"}'
+    tool.write_text(f"""#!/bin/sh
+case "$*" in
+  *{AUDIENCES[1]}*) echo '{answer % "of-graph"}' ;;
+  *{AUDIENCES[0]}*) echo '{answer % "of-arm"}' ;;
+esac
+""")
+    tool.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert both_tokens({"AZURE_CREDENTIAL": "cli"}) == ["of-arm", "of-graph"]
 
 
 def test_a_user_assigned_identity_is_named_by_its_client_id(imds: Imds) -> None:
@@ -238,20 +292,41 @@ def jwt(expires_at_s: float) -> str:
     )
 
 
+OF_ARM = {"AZURE_CREDENTIAL": "token", "AZURE_ACCESS_TOKEN": "opaque-token"}
+
+
 def test_a_static_token_is_given_for_arm_and_nothing_else() -> None:
-    config = configured({"AZURE_CREDENTIAL": "token", "AZURE_ACCESS_TOKEN": "opaque-token"})
-    assert credential(config).get_token(arm_scope(config)).token == "opaque-token"
+    config = configured(OF_ARM)
+    assert both_tokens(OF_ARM, (ARM,)) == ["opaque-token"]
     with pytest.raises(Unauthorised, match=r"not for https://storage\.azure\.com"):
         credential(config).get_token("https://storage.azure.com/.default")
+    with pytest.raises(Unauthorised, match="not for"):
+        credential(config).get_token(scope(config, ARM), scope(config, MICROSOFT_GRAPH))
+
+
+def test_each_audience_has_a_static_token_of_its_own() -> None:
+    settings = {**OF_ARM, "AZURE_GRAPH_ACCESS_TOKEN": "for-graph"}
+    assert both_tokens(settings) == ["opaque-token", "for-graph"]
+
+
+def test_without_a_static_token_for_microsoft_graph_its_setting_is_named() -> None:
+    with pytest.raises(Unauthorised, match="set AZURE_GRAPH_ACCESS_TOKEN") as caught:
+        both_tokens(OF_ARM, (MICROSOFT_GRAPH,))
+    assert "https://graph.microsoft.com" in str(caught.value)
+    assert "opaque-token" not in str(caught.value)
 
 
 def test_a_static_token_ends_when_it_says() -> None:
     ends_s = int(time.time()) + 600
-    config = configured({"AZURE_CREDENTIAL": "token", "AZURE_ACCESS_TOKEN": jwt(ends_s)})
-    assert credential(config).get_token(arm_scope(config)).expires_on == ends_s
+    config = configured({**OF_ARM, "AZURE_GRAPH_ACCESS_TOKEN": jwt(ends_s)})
+    assert credential(config).get_token(scope(config, MICROSOFT_GRAPH)).expires_on == ends_s
+    assert credential(config).get_token(scope(config, ARM)).expires_on > ends_s
 
 
-def test_a_static_token_that_ended_is_refused_here() -> None:
-    config = configured({"AZURE_CREDENTIAL": "token", "AZURE_ACCESS_TOKEN": jwt(1_000_000)})
-    with pytest.raises(Unauthorised, match="ended"):
-        credential(config).get_token(arm_scope(config))
+@pytest.mark.parametrize(
+    ("setting", "audience"),
+    [("AZURE_ACCESS_TOKEN", ARM), ("AZURE_GRAPH_ACCESS_TOKEN", MICROSOFT_GRAPH)],
+)
+def test_a_static_token_that_ended_is_refused_here(setting: str, audience: str) -> None:
+    with pytest.raises(Unauthorised, match=f"{setting} ended"):
+        both_tokens({**OF_ARM, setting: jwt(1_000_000)}, (audience,))

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load
-from pipeline.identity import arm_endpoint
+from pipeline.identity import endpoint
+from pipeline.messages import ARM
 from stages.execute.client import ArmClient
 from stages.execute.origin import Origin
 from stages.fetch.queue import open_queue
@@ -34,7 +35,7 @@ def timers(port: int) -> set[str]:
 def test_every_client_has_idle_connections_watched(settings: dict[str, str]) -> None:
     with proxies_between(settings) as between:
         config = load(environ=between.settings)
-        origin = Origin.parse(arm_endpoint(config))
+        origin = Origin.parse(endpoint(config, ARM))
         arm = ArmClient(
             origin,
             connections=1,

@@ -11,6 +11,7 @@ import trustme
 from tests.standins.arm import Arm
 from tests.standins.entra import CLIENT, TENANT, Entra, Imds
 from tests.standins.keyvault import KeyVault
+from tests.standins.msgraph import MicrosoftGraph
 
 # What azure-identity would read from the machine the tests run on.
 AZURE_VARIABLES = (
@@ -68,6 +69,12 @@ def vault(ca: trustme.CA, entra: Entra) -> Iterator[KeyVault]:
 @pytest.fixture
 def arm(ca: trustme.CA, entra: Entra) -> Iterator[Arm]:
     with Arm(ca, entra) as server:
+        yield server
+
+
+@pytest.fixture
+def msgraph(ca: trustme.CA, entra: Entra) -> Iterator[MicrosoftGraph]:
+    with MicrosoftGraph(ca, entra) as server:
         yield server
 
 

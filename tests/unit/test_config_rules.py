@@ -146,8 +146,9 @@ def test_an_account_url_that_would_send_tokens_elsewhere(url: str) -> None:
         "//management.azure.com",
     ],
 )
-def test_an_arm_endpoint_that_a_token_must_not_go_to(url: str) -> None:
-    assert problem({"AZURE_ARM_ENDPOINT": url}).startswith("AZURE_ARM_ENDPOINT: got ")
+@pytest.mark.parametrize("name", ["AZURE_ARM_ENDPOINT", "AZURE_GRAPH_ENDPOINT"])
+def test_an_endpoint_that_a_token_must_not_go_to(name: str, url: str) -> None:
+    assert problems({name: url})[0].startswith(f"{name}: got ")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,54 @@ def test_an_arm_endpoint_that_a_token_must_not_go_to(url: str) -> None:
 )
 def test_an_arm_endpoint_over_tls_or_on_this_machine(url: str) -> None:
     assert read({"AZURE_ARM_ENDPOINT": url}).azure_arm_endpoint == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://graph.microsoft.com",
+        "https://dod-graph.microsoft.us/",
+        "https://management.azure.com:8443",
+        "http://127.0.0.1:8080",
+        "http://[::1]:8080",
+    ],
+)
+def test_a_graph_endpoint_over_tls_or_on_this_machine(url: str) -> None:
+    assert read({"AZURE_GRAPH_ENDPOINT": url}).azure_graph_endpoint == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({"AZURE_GRAPH_ENDPOINT": "https://management.azure.com"}, "AZURE_GRAPH_ENDPOINT"),
+        ({"AZURE_GRAPH_ENDPOINT": "https://MANAGEMENT.azure.com:443/"}, "AZURE_GRAPH_ENDPOINT"),
+        (
+            {
+                "AZURE_CLOUD": "usgov",
+                "AZURE_GRAPH_ENDPOINT": "https://management.usgovcloudapi.net",
+            },
+            "AZURE_GRAPH_ENDPOINT",
+        ),
+        (
+            {
+                "AZURE_ARM_ENDPOINT": "http://localhost:80",
+                "AZURE_GRAPH_ENDPOINT": "http://LOCALHOST",
+            },
+            "AZURE_GRAPH_ENDPOINT",
+        ),
+        ({"AZURE_ARM_ENDPOINT": "https://graph.microsoft.com"}, "AZURE_ARM_ENDPOINT"),
+    ],
+)
+def test_arm_and_graph_are_not_one_origin(given: dict[str, str], refused: str) -> None:
+    said = problem(given)
+    assert said.startswith(f"{refused}: got ")
+    assert "takes another origin than AZURE_" in said
+    assert "must not go to the other" in said
+
+
+def test_arm_and_graph_may_be_two_ports_of_one_machine() -> None:
+    given = {"AZURE_ARM_ENDPOINT": "http://[::1]:1", "AZURE_GRAPH_ENDPOINT": "http://[::1]:2"}
+    assert read(given).azure_graph_endpoint == "http://[::1]:2"
 
 
 def test_an_authority_may_be_a_bare_host() -> None:
@@ -192,8 +241,10 @@ def test_an_identity_of_the_machine_needs_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["Bearer abc", "two\nlines", "spaced out"])
-def test_a_token_that_would_not_fit_a_header(token: str) -> None:
-    said = problem({"AZURE_ACCESS_TOKEN": token})
+@pytest.mark.parametrize("name", ["AZURE_ACCESS_TOKEN", "AZURE_GRAPH_ACCESS_TOKEN"])
+def test_a_token_that_would_not_fit_a_header(name: str, token: str) -> None:
+    said = problem({name: token})
+    assert said.startswith(f"{name}: ")
     assert "got ***" in said
     assert token not in said
 
@@ -234,7 +285,13 @@ def test_a_reference_that_names_no_secret(reference: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_ACCESS_TOKEN"]
+    "name",
+    [
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+        "AZURE_ACCESS_TOKEN",
+        "AZURE_GRAPH_ACCESS_TOKEN",
+    ],
 )
 def test_what_opens_the_vault_is_not_kept_in_it(name: str) -> None:
     environ = {**APPLICATION, name: "kv:name", "AZURE_KEYVAULT_URL": "https://v.vault.azure.net"}

@@ -35,6 +35,8 @@ BAD_VALUES = [
     ("ARM_CONNECT_TIMEOUT", "0"),
     ("ARM_READ_TIMEOUT", "-1"),
     ("MAX_RESPONSE_BYTES", "1"),
+    ("CACHE_TTL", "-1"),
+    ("CACHE_TTL", "86401"),
     ("ALLOW_WRITES", "maybe"),
     ("VISIBILITY_TIMEOUT", "1"),
     ("VISIBILITY_TIMEOUT", "604801"),

@@ -11,44 +11,57 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from pipeline.config import load
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
-from pipeline.identity import arm_endpoint, arm_scope, authority
+from pipeline.identity import authority, endpoint, scope
 from pipeline.identity.errors import identity_error
+from pipeline.messages import ARM, MICROSOFT_GRAPH
 
 
 @pytest.mark.parametrize(
-    ("cloud", "endpoint", "scope", "login"),
+    ("cloud", "arm", "arm_scope", "graph", "login"),
     [
         (
             "public",
             "https://management.azure.com",
             "https://management.azure.com/.default",
+            "https://graph.microsoft.com",
             "https://login.microsoftonline.com",
         ),
         (
             "usgov",
             "https://management.usgovcloudapi.net",
             "https://management.core.usgovcloudapi.net/.default",
+            "https://graph.microsoft.us",
             "https://login.microsoftonline.us",
         ),
         (
             "china",
             "https://management.chinacloudapi.cn",
             "https://management.chinacloudapi.cn/.default",
+            "https://microsoftgraph.chinacloudapi.cn",
             "https://login.chinacloudapi.cn",
         ),
     ],
 )
 def test_each_cloud_has_its_own_addresses(
-    cloud: str, endpoint: str, scope: str, login: str
+    cloud: str, arm: str, arm_scope: str, graph: str, login: str
 ) -> None:
     config = load(environ={"AZURE_CLOUD": cloud}, needs=())
-    assert (arm_endpoint(config), arm_scope(config), authority(config)) == (endpoint, scope, login)
+    assert (endpoint(config, ARM), scope(config, ARM)) == (arm, arm_scope)
+    assert endpoint(config, MICROSOFT_GRAPH) == graph
+    assert scope(config, MICROSOFT_GRAPH) == f"{graph}/.default"
+    assert authority(config) == login
 
 
 def test_a_custom_endpoint_takes_the_clouds_tokens() -> None:
-    config = load(environ={"AZURE_ARM_ENDPOINT": "https://arm.local:8443/"}, needs=())
-    assert arm_endpoint(config) == "https://arm.local:8443"
-    assert arm_scope(config) == "https://management.azure.com/.default"
+    custom = {
+        "AZURE_ARM_ENDPOINT": "https://arm.local:8443/",
+        "AZURE_GRAPH_ENDPOINT": "https://graph.local:8444/",
+    }
+    config = load(environ=custom, needs=())
+    assert endpoint(config, ARM) == "https://arm.local:8443"
+    assert scope(config, ARM) == "https://management.azure.com/.default"
+    assert endpoint(config, MICROSOFT_GRAPH) == "https://graph.local:8444"
+    assert scope(config, MICROSOFT_GRAPH) == "https://graph.microsoft.com/.default"
 
 
 def test_a_custom_authority_replaces_the_clouds() -> None:

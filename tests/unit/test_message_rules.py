@@ -84,8 +84,8 @@ def test_null_stands_for_an_optional_field_that_is_absent() -> None:
 
 
 def test_unknown_fields_are_ignored_and_named_with_their_place() -> None:
-    message = parse(a_message(a_request(), a_request(prefer="x"), trace=[{"deep": 1}]))
-    assert message.unknown_fields == ["trace", "api_requests[1].prefer"]
+    message = parse(a_message(a_request(), a_request(preferred="x"), trace=[{"deep": 1}]))
+    assert message.unknown_fields == ["trace", "api_requests[1].preferred"]
 
 
 def test_an_unknown_field_may_hold_what_python_cannot() -> None:

@@ -18,6 +18,7 @@ from pipeline.commands.plan_command import MAX_REFUSED_SHOWN, plan, show
 from pipeline.commands.planning import Plan, duration, plan_of
 from pipeline.config import Config, load
 from pipeline.errors import EXIT_CONFIG, EXIT_DEPENDENCY, EXIT_DONE, Unauthorised
+from pipeline.messages import MICROSOFT_GRAPH
 from pipeline.permissions import Access, Need, Permission, grants, matches, need_of
 
 A = "aaaaaaaa-0000-4000-8000-000000000000"
@@ -100,6 +101,12 @@ def test_each_call_counts_in_its_scope(
 ) -> None:
     assert scope_of(method, target, subscription) == scope
     assert scope.kind in LIMITS
+
+
+def test_microsoft_graph_counts_for_itself() -> None:
+    scope = scope_of("GET", "/v1.0/users", "", MICROSOFT_GRAPH)
+    assert scope == Scope("", "microsoft_graph")
+    assert planned({scope: 10**6}).least_time_s() == 0
 
 
 def test_the_slowest_scope_decides_and_others_do_not_add_to_it() -> None:
@@ -284,6 +291,7 @@ def test_as_plain_text_it_is_aligned_and_as_json_it_says_the_same(tmp_path: Path
         "reads": 1_000,
         "writes": 0,
         "graph": 0,
+        "microsoft_graph": 0,
         "least_time_s": 30.0,
     }
     assert (data["messages"], data["requests"], data["refused"]) == (5, 1_001, 0)

@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, SandboxError
-from pipeline.sandbox.arm.server import serve
-from pipeline.sandbox.arm.settings import TOKEN_VARIABLE, Settings
+from pipeline.sandbox.arm.server import Endpoints, serve
+from pipeline.sandbox.arm.settings import GRAPH_TOKEN_VARIABLE, TOKEN_VARIABLE, Settings
 
 _HELP = {
     "port": "0 takes any free one",
+    "graph_port": "the same for Microsoft Graph",
     "subscriptions": "how many the tenant has",
     "vms": "virtual machines in each subscription; other types grow with them",
     "groups": "resource groups in each subscription",
@@ -27,10 +28,14 @@ _HELP = {
     "write_refill": "the same for POST, PUT, PATCH and DELETE",
     "graph_quota": "Resource Graph queries in a window",
     "graph_window_s": "length of that window, seconds",
+    "graph_get_quota": "GETs of a subscription that Resource Graph answers in a window",
+    "graph_get_window_s": "length of that window, seconds",
     "latency_ms": "milliseconds that each answer waits",
     "page_size": "rows a page",
     "graph_page_size": "rows a page of Resource Graph, at most",
+    "users": "people in the directory; its groups, devices and applications grow with them",
     "token": "the only bearer token that is accepted; without it any is",
+    "graph_token": "the same for Microsoft Graph",
     "gzip": "on or off: compress for clients that take it",
     "certfile": "PEM certificate chain: serve TLS",
     "keyfile": "PEM key",
@@ -49,7 +54,8 @@ def settings_from(arguments: list[str]) -> Settings:
         msgspec.ValidationError: a value is out of range or not of its type.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.sandbox.arm", description="Azure Resource Manager, simulated."
+        prog="python -m pipeline.sandbox.arm",
+        description="Azure Resource Manager and Microsoft Graph, simulated.",
     )
     defaults = Settings()
     for name in Settings.__struct_fields__:
@@ -72,8 +78,13 @@ def settings_from(arguments: list[str]) -> Settings:
     return msgspec.convert(given, Settings, strict=False)
 
 
-def _ready(endpoint: str) -> None:
-    sys.stdout.write(f"ready {endpoint}\n")
+# Where each token is read from when no argument gives it.
+_TOKEN_VARIABLES = {"token": TOKEN_VARIABLE, "graph_token": GRAPH_TOKEN_VARIABLE}
+
+
+def _ready(endpoints: Endpoints) -> None:
+    # Programs wait for the line with "ready": what else they may want to know stands before it.
+    sys.stdout.write(f"graph {endpoints.graph}\nready {endpoints.arm}\n")
     sys.stdout.flush()
 
 
@@ -81,8 +92,9 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     try:
         settings = settings_from(sys.argv[1:])
-        if settings.token is None:
-            settings = msgspec.structs.replace(settings, token=os.environ.get(TOKEN_VARIABLE))
+        for name, variable in _TOKEN_VARIABLES.items():
+            if getattr(settings, name) is None:
+                settings = msgspec.structs.replace(settings, **{name: os.environ.get(variable)})
     except msgspec.ValidationError as error:
         sys.stderr.write(f"wrong setting: {error}\n")
         return EXIT_CONFIG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.sandbox.arm.access import TokenFault
 from pipeline.sandbox.arm.wire import Answer, json_answer
 
 # What ARM names as supported when it refuses an api-version; any well-formed date is taken.
@@ -109,26 +110,50 @@ def method_not_allowed(method: str) -> Answer:
     )
 
 
-def missing_authorization(tenant_id: str) -> Answer:
-    answer = arm_error(
-        401,
+# Of a token that is not accepted: the code, the text, and why in the challenge.
+_UNAUTHORIZED: dict[TokenFault, tuple[str, str, str]] = {
+    "missing": (
         "AuthenticationFailed",
         "Authentication failed. The 'Authorization' header is missing.",
+        "missing 'Authorization' header",
+    ),
+    "unknown": (
+        "InvalidAuthenticationToken",
+        "The access token is invalid.",
+        "invalid access token",
+    ),
+    "foreign": (
+        "InvalidAuthenticationTokenAudience",
+        "The access token has been obtained for wrong audience or resource "
+        "'https://graph.microsoft.com/'. It should exactly match with one of the allowed audiences "
+        "'https://management.core.windows.net/','https://management.azure.com/'.",
+        "invalid audience",
+    ),
+}
+
+
+def unauthorized(fault: TokenFault, tenant_id: str) -> Answer:
+    code, message, why = _UNAUTHORIZED[fault]
+    return arm_error(401, code, message).with_headers(
+        (
+            "WWW-Authenticate",
+            f'Bearer authorization_uri="https://login.microsoftonline.com/{tenant_id}", '
+            'error="invalid_token", '
+            f'error_description="The authentication failed because of {why}."',
+        )
     )
-    return answer.with_headers(_challenge(tenant_id, "missing 'Authorization' header"))
 
 
-def invalid_token(tenant_id: str) -> Answer:
-    answer = arm_error(401, "InvalidAuthenticationToken", "The access token is invalid.")
-    return answer.with_headers(_challenge(tenant_id, "invalid access token"))
-
-
-def _challenge(tenant_id: str, why: str) -> tuple[str, str]:
-    return (
-        "WWW-Authenticate",
-        f'Bearer authorization_uri="https://login.microsoftonline.com/{tenant_id}", '
-        f'error="invalid_token", error_description="The authentication failed because of {why}."',
+def rate_limited(retry_after_s: int) -> Answer:
+    """Resource Graph's refusal over its quota."""
+    answer = arm_error(
+        429,
+        "RateLimiting",
+        "Client application has been throttled and should not attempt to repeat the request until "
+        "an amount of time has elapsed. See https://aka.ms/resourcegraph-throttling for help.",
+        kind="throttled",
     )
+    return answer.with_headers(("Retry-After", str(retry_after_s)))
 
 
 def throttled(retry_after_s: int, scope: str) -> Answer:

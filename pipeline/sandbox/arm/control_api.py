@@ -71,7 +71,7 @@ class ControlApi:
     def _stats(self, request: Request) -> Any:
         del request
         report = self._simulator.stats.report(len(self._simulator.connections))
-        return report | {"reads_left": self._simulator.throttle.levels()}
+        return report | {"reads_left": self._simulator.manager.throttle.levels()}
 
     def _reset(self, request: Request) -> Any:
         del request
@@ -96,16 +96,23 @@ class ControlApi:
 
     def _settings(self, request: Request) -> Any:
         del request
-        settings = msgspec.to_builtins(self._simulator.settings)
-        tokens = self._simulator.tokens
-        return {**settings, "token": None, "tokens": None if tokens is None else len(tokens)}
+        simulator = self._simulator
+        return {
+            **msgspec.to_builtins(simulator.settings),
+            "token": None,
+            "tokens": _count(simulator.tokens),
+            "graph_token": None,
+            "graph_tokens": _count(simulator.graph_tokens),
+        }
 
     def _change_settings(self, request: Request) -> Any:
         change = msgspec.json.decode(request.body, type=SettingsChange)
-        tokens = self._simulator.tokens
-        if not isinstance(change.tokens, msgspec.UnsetType):
-            tokens = None if change.tokens is None else frozenset(change.tokens)
-        self._simulator.configure(change.apply(self._simulator.settings), tokens)
+        simulator = self._simulator
+        simulator.configure(
+            change.apply(simulator.settings),
+            _changed(simulator.tokens, change.tokens),
+            _changed(simulator.graph_tokens, change.graph_tokens),
+        )
         return self._settings(request)
 
     def _expected(self, request: Request) -> Any:
@@ -127,10 +134,15 @@ class ControlApi:
         if recorded is not None:
             return _of_body(recorded)
         if method == "POST" and target.partition("?")[0].lower().rstrip("/") == GRAPH_PATH:
-            ids = simulator.graph_ids(body)
+            ids = simulator.manager.graph.ids(body)
             return {"status": 200, "count": len(ids), "ids": ids}
         if method != "GET":
             raise ValueError(f"expects GET, or POST of a Resource Graph query, got {method}")
+        in_directory = simulator.microsoft_graph.expected(target)
+        if isinstance(in_directory, Answer):
+            return _of_body(in_directory)
+        if in_directory is not None:
+            return {"status": 200, "count": len(in_directory), "ids": in_directory}
         found = simulator.router.resolve(target)
         if isinstance(found, Listing):
             ids = [found.row(i).id for i in range(found.count)]
@@ -139,7 +151,7 @@ class ControlApi:
             return _of_body(Answer(200, found.body))
         if isinstance(found, Answer):
             return _of_body(found)
-        return _of_body(simulator.view(found))
+        return _of_body(simulator.manager.view(found))
 
     def _catalogue(self, request: Request) -> Any:
         del request
@@ -156,6 +168,7 @@ class ControlApi:
                 }
                 for row in tenant.types.values()
             },
+            "directory": self._simulator.directory.counts(),
         }
 
 
@@ -174,6 +187,18 @@ def _of_body(answer: Answer) -> dict[str, Any]:
         rows = [value]
     ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
     return {"status": answer.status, "count": len(rows), "ids": ids}
+
+
+def _count(tokens: frozenset[str] | None) -> int | None:
+    return None if tokens is None else len(tokens)
+
+
+def _changed(
+    tokens: frozenset[str] | None, change: list[str] | msgspec.UnsetType | None
+) -> frozenset[str] | None:
+    if isinstance(change, msgspec.UnsetType):
+        return tokens
+    return None if change is None else frozenset(change)
 
 
 def _error(status: int, message: str) -> Answer:

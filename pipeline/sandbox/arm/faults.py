@@ -71,7 +71,7 @@ class Latency(Fault, tag="latency", frozen=True):
 
 
 class Status(Fault, tag="status", frozen=True):
-    """An error of ARM's form in place of the answer."""
+    """An error in place of the answer, of the form that the API has."""
 
     status: Annotated[int, Meta(ge=200, le=599)]
     code: str = "SimulatedFault"
@@ -80,12 +80,15 @@ class Status(Fault, tag="status", frozen=True):
 
 
 class Throttled(Fault, tag="throttle", frozen=True):
-    """429. ``form`` is how the wait is told; ``status`` may be 503 as well."""
+    """429. ``form`` is how the wait is told; ``status`` may be 503 as well.
+
+    ``code`` left out is what the API that is asked says itself.
+    """
 
     retry_after_s: Annotated[float, Meta(ge=0, le=86_400)] = 1.0
     form: Literal["seconds", "date", "ms", "none"] = "seconds"
     status: Annotated[int, Meta(ge=400, le=599)] = 429
-    code: str = "SubscriptionRequestsThrottled"
+    code: str | None = None
 
 
 class Reset(Fault, tag="reset", frozen=True):
@@ -127,7 +130,7 @@ class HugeBody(Fault, tag="huge_body", frozen=True):
 
 
 class NextLink(Fault, tag="next_link", frozen=True):
-    """Another ``nextLink`` than the right one.
+    """Another ``nextLink`` (``@odata.nextLink`` of Microsoft Graph) than the right one.
 
     ``foreign`` has its origin replaced by ``origin``; ``loop`` links to the same page; ``empty``
     is an empty text; ``null`` is null; ``relative`` has no origin; ``exact`` is ``link``.

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.sandbox.arm import arm_errors, kql
-from pipeline.sandbox.arm.buckets import Quota
 from pipeline.sandbox.arm.catalogue import Item, ResourceType
+from pipeline.sandbox.arm.graph_quota import GraphQuota
 from pipeline.sandbox.arm.pages import decode_token, encode_token, parse_query
 from pipeline.sandbox.arm.settings import Settings
 from pipeline.sandbox.arm.tenant import Tenant
@@ -25,9 +25,8 @@ GRAPH_PATH = "/providers/microsoft.resourcegraph/resources"
 KIND = "Microsoft.ResourceGraph/resources"
 # Rows that a query which must look at each of them may look at.
 SCAN_MAX = 200_000
-# Results of such queries that are kept for their next pages, and principals with a quota.
+# Results of such queries that are kept for their next pages.
 RESULTS_MAX = 8
-PRINCIPALS_MAX = 1000
 
 # Which types are in which table, by the beginning of their name; "" is every tracked type.
 _TABLES = {
@@ -72,7 +71,9 @@ class Graph:
     def __init__(self, tenant: Tenant, settings: Settings) -> None:
         self._tenant = tenant
         self._settings = settings
-        self._quotas: OrderedDict[str, Quota] = OrderedDict()
+        self._quota = GraphQuota(
+            settings.graph_quota, settings.graph_window_s, enforced=settings.buckets
+        )
         self._results: OrderedDict[tuple[str, tuple[str, ...]], list[kql.Row]] = OrderedDict()
 
     def answer(self, request: Request, principal: str) -> Answer:
@@ -84,28 +85,10 @@ class Graph:
         """
         if "api-version" not in parse_query(request.target.partition("?")[2]):
             return arm_errors.missing_api_version()
-        now_s = time.monotonic()
-        quota = self._quota(principal, now_s)
-        taken = quota.take(now_s) or not self._settings.buckets
-        after_s = quota.resets_after_s(now_s)
-        headers = (
-            ("x-ms-user-quota-remaining", str(quota.remaining)),
-            ("x-ms-user-quota-resets-after", _clock(after_s)),
-        )
-        if not taken:
-            return _limited(after_s).with_headers(*headers)
+        headers, refusal = self._quota.draw((principal,), time.monotonic())
+        if refusal is not None:
+            return refusal
         return self.page(request.body).with_headers(*headers)
-
-    def _quota(self, principal: str, now_s: float) -> Quota:
-        quota = self._quotas.get(principal)
-        if quota is None:
-            settings = self._settings
-            quota = self._quotas[principal] = Quota(
-                settings.graph_quota, settings.graph_window_s, now_s
-            )
-            if len(self._quotas) > PRINCIPALS_MAX:
-                self._quotas.popitem(last=False)
-        return quota
 
     def page(self, body: bytes) -> Answer:
         """One page, without looking at the quota."""
@@ -292,20 +275,5 @@ def _table(rows: list[kql.Row]) -> dict[str, Any]:
     return {"columns": columns, "rows": [[row.get(name) for name in names] for row in rows]}
 
 
-def _clock(seconds: int) -> str:
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-
-
 def _bad(message: str) -> Answer:
     return arm_errors.arm_error(400, "BadRequest", message)
-
-
-def _limited(after_s: int) -> Answer:
-    answer = arm_errors.arm_error(
-        429,
-        "RateLimiting",
-        "Client application has been throttled and should not attempt to repeat the request until "
-        "an amount of time has elapsed. See https://aka.ms/resourcegraph-throttling for help.",
-        kind="throttled",
-    )
-    return answer.with_headers(("Retry-After", str(after_s)))

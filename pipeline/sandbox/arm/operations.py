@@ -52,6 +52,10 @@ class Operations:
 
     def __init__(self, seed: str) -> None:
         self._root = uuid.UUID(seed)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all, and begin again with the first id."""
         self._count = 0
         self._operations: OrderedDict[str, Operation] = OrderedDict()
         # Originals whose operation has ended: asked again, they answer.

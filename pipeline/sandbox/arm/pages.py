@@ -92,8 +92,8 @@ def parse_query(query: str) -> dict[str, str]:
     return parameters
 
 
-def next_link(origin: str, target: str, offset: int) -> str:
-    """The absolute link to the page that begins at this row."""
+def next_link(origin: str, target: str, offset: int, name: str = quote(SKIP_TOKEN)) -> str:
+    """The absolute link to the page that begins at this row; ``name`` is the token's, as sent."""
     path, _, query = target.partition("?")
     kept = [
         part
@@ -101,7 +101,7 @@ def next_link(origin: str, target: str, offset: int) -> str:
         if part and unquote_plus(part.partition("=")[0]).lower() != SKIP_TOKEN
     ]
     token = quote(encode_token(offset, path.lower()), safe="")
-    kept.append(f"{quote(SKIP_TOKEN)}={token}")
+    kept.append(f"{name}={token}")
     return f"{origin}{path}?{'&'.join(kept)}"
 
 

@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -40,12 +41,19 @@ class ArmProtocol(asyncio.Protocol):
     """One connection.
 
     Args:
-        simulator: what answers.
+        simulator: what counts and bounds.
+        handle: what answers; it does not block.
         connections: the set of all open ones, which bounds and sweeps them.
     """
 
-    def __init__(self, simulator: Simulator, connections: set[ArmProtocol]) -> None:
+    def __init__(
+        self,
+        simulator: Simulator,
+        handle: Callable[[Request], Answer],
+        connections: set[ArmProtocol],
+    ) -> None:
         self._simulator = simulator
+        self._handle = handle
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
@@ -179,7 +187,7 @@ class ArmProtocol(asyncio.Protocol):
             self._simulator.stats.began()
             self._owed += 1
         try:
-            answer = self._simulator.handle(request)
+            answer = self._handle(request)
         except Exception as error:  # noqa: BLE001 - the parser would call it the client's fault
             log.bind(action="simulator_failed", target=request.target).exception("simulator failed")
             answer = arm_error(500, "InternalServerError", f"{type(error).__name__}: {error}")

@@ -7,11 +7,13 @@ import contextlib
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
 
 from pipeline.errors import SandboxError
 from pipeline.sandbox.arm.protocol import ArmProtocol
 from pipeline.sandbox.arm.settings import Settings
 from pipeline.sandbox.arm.simulator import Simulator
+from pipeline.sandbox.arm.wire import Answer, Request
 
 HOST = "127.0.0.1"
 # Connections that the kernel holds until they are accepted.
@@ -20,66 +22,84 @@ BACKLOG = 1024
 SWEEP_S = 5.0
 
 
+class Endpoints(NamedTuple):
+    """Where the APIs are, e.g. ``http://127.0.0.1:41234``."""
+
+    arm: str
+    graph: str
+
+
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[str]:
+async def running(settings: Settings) -> AsyncIterator[Endpoints]:
     """Serve while the context lasts.
 
-    Yields:
-        The endpoint, e.g. ``http://127.0.0.1:41234``.
-
     Raises:
-        SandboxError: the port is taken, or the certificate cannot be read.
+        SandboxError: a port is taken, or the certificate cannot be read.
     """
     simulator = Simulator(settings)
     connections: set[ArmProtocol] = set()
     simulator.connections = connections
-    loop = asyncio.get_running_loop()
-    try:
-        server = await loop.create_server(
-            lambda: ArmProtocol(simulator, connections),
-            HOST,
-            settings.port,
-            backlog=BACKLOG,
-            ssl=_tls(settings),
+    servers: list[asyncio.Server] = []
+
+    async def listen(name: str, port: int, handle: Callable[[Request], Answer]) -> str:
+        server = await _listen(
+            name, port, settings, lambda: ArmProtocol(simulator, handle, connections)
         )
-    except (OSError, ValueError) as error:
-        raise SandboxError(
-            f"The ARM simulator cannot listen on port {settings.port}: {error}"
-        ) from error
-    scheme = "https" if settings.certfile else "http"
-    sweeper = loop.create_task(_sweep(connections, settings.idle_timeout_s))
+        servers.append(server)
+        scheme = "https" if settings.certfile else "http"
+        return f"{scheme}://{HOST}:{server.sockets[0].getsockname()[1]}"
+
+    sweeper = asyncio.create_task(_sweep(connections, settings.idle_timeout_s))
     try:
-        yield f"{scheme}://{HOST}:{server.sockets[0].getsockname()[1]}"
+        yield Endpoints(
+            await listen("ARM", settings.port, simulator.handle),
+            await listen("Microsoft Graph", settings.graph_port, simulator.handle_graph),
+        )
     finally:
         sweeper.cancel()
-        server.close()
+        for server in servers:
+            server.close()
         for connection in list(connections):
             connection.abort()
         with contextlib.suppress(asyncio.CancelledError):
             await sweeper
-        await server.wait_closed()
+        for server in servers:
+            await server.wait_closed()
 
 
 async def serve(
-    settings: Settings, on_ready: Callable[[str], None] = print, stop: asyncio.Event | None = None
+    settings: Settings,
+    on_ready: Callable[[Endpoints], None],
+    stop: asyncio.Event | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, or until ``stop`` is set.
 
     Args:
         settings: how the simulator is set up.
-        on_ready: called once with the endpoint.
+        on_ready: called once with the endpoints.
         stop: given, signals are left alone.
 
     Raises:
-        SandboxError: the port is taken, or the certificate cannot be read.
+        SandboxError: a port is taken, or the certificate cannot be read.
     """
     if stop is None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(settings) as endpoint:
-        on_ready(endpoint)
+    async with running(settings) as endpoints:
+        on_ready(endpoints)
         await stop.wait()
+
+
+async def _listen(
+    name: str, port: int, settings: Settings, connection: Callable[[], ArmProtocol]
+) -> asyncio.Server:
+    try:
+        return await asyncio.get_running_loop().create_server(
+            connection, HOST, port, backlog=BACKLOG, ssl=_tls(settings)
+        )
+    except (OSError, ValueError) as error:
+        raise SandboxError(f"The {name} simulator cannot listen on port {port}: {error}") from error
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -10,19 +10,19 @@ from typing import Any
 import msgspec
 
 from pipeline.sandbox.arm import faults as f
-from pipeline.sandbox.arm.arm_errors import arm_error
+from pipeline.sandbox.arm.api import Dialect
 from pipeline.sandbox.arm.wire import JSON_TYPE, Answer, Delivery, Request
 from pipeline.undecodable import UNDECODABLE
 
 
-def replacement(fault: f.AnyFault, target: str) -> Answer | None:
+def replacement(fault: f.AnyFault, target: str, dialect: Dialect) -> Answer | None:
     """The answer a fault gives in place of the tenant's; ``None`` if it needs that one."""
     match fault:
         case f.Status():
-            answer = arm_error(fault.status, fault.code, fault.message, kind="fault")
+            answer = dialect.error(fault.status, fault.code, fault.message, "fault")
             return answer.with_headers(*fault.headers.items())
         case f.Throttled():
-            return _throttled(fault)
+            return _throttled(fault, dialect)
         case f.Reset():
             return Answer(500, kind="fault", delivery=Delivery(reset_at=-1))
         case f.HugeBody():
@@ -36,8 +36,9 @@ def replacement(fault: f.AnyFault, target: str) -> Answer | None:
             return None
 
 
-def _throttled(fault: f.Throttled) -> Answer:
-    answer = arm_error(fault.status, fault.code, "A simulated throttle.", kind="throttled")
+def _throttled(fault: f.Throttled, dialect: Dialect) -> Answer:
+    code = fault.code or dialect.throttled_code
+    answer = dialect.error(fault.status, code, "A simulated throttle.", "throttled")
     wait_s = fault.retry_after_s
     if fault.form == "date":
         at_s = math.ceil(time.time() + wait_s)
@@ -49,7 +50,9 @@ def _throttled(fault: f.Throttled) -> Answer:
     return answer
 
 
-def spoil(fault: f.AnyFault, answer: Answer, request: Request, origin: str) -> Answer:
+def spoil(
+    fault: f.AnyFault, answer: Answer, request: Request, origin: str, dialect: Dialect
+) -> Answer:
     """The answer with the fault in it (a long operation is begun elsewhere)."""
     half = len(answer.body) // 2
     how = answer.delivery or Delivery()
@@ -67,18 +70,20 @@ def spoil(fault: f.AnyFault, answer: Answer, request: Request, origin: str) -> A
         case f.Stall():
             how = Delivery(stall_at=fault.after_bytes, stall_s=fault.stall_s)
         case f.NextLink():
-            answer = _relinked(fault, answer, request, origin)
+            answer = _relinked(fault, answer, request, origin, dialect.next_link)
     if fault.latency_s:
         how = msgspec.structs.replace(how, delay_s=how.delay_s + fault.latency_s)
     return answer if how == Delivery() else msgspec.structs.replace(answer, delivery=how)
 
 
-def _relinked(fault: f.NextLink, answer: Answer, request: Request, origin: str) -> Answer:
+def _relinked(
+    fault: f.NextLink, answer: Answer, request: Request, origin: str, name: str
+) -> Answer:
     try:
         body: dict[str, Any] = msgspec.json.decode(answer.body, type=dict[str, Any])
     except UNDECODABLE:
         return answer
-    right = body.get("nextLink") or origin + request.target
+    right = body.get(name) or origin + request.target
     path = right[len(origin) :] if right.startswith(origin) else request.target
     links = {
         "foreign": fault.origin + path,
@@ -88,5 +93,5 @@ def _relinked(fault: f.NextLink, answer: Answer, request: Request, origin: str) 
         "relative": path,
         "exact": fault.link,
     }
-    body["nextLink"] = links[fault.form]
+    body[name] = links[fault.form]
     return msgspec.structs.replace(answer, body=msgspec.json.encode(body))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 from email.utils import formatdate
 from http import HTTPStatus
 
 import msgspec
 
 JSON_TYPE = "application/json; charset=utf-8"
+
+# Shorter bodies grow when compressed.
+GZIP_BYTES_MIN = 200
 
 # Kind of answers that the statistics leave out.
 UNCOUNTED = "control"
@@ -93,6 +97,21 @@ def json_answer(status: int, value: object, kind: str = "") -> Answer:
     """An answer whose body is this value as JSON."""
     return Answer(
         status, msgspec.json.encode(value), headers=(("Content-Type", JSON_TYPE),), kind=kind
+    )
+
+
+def takes_gzip(request: Request) -> bool:
+    """Whether the client says that it takes compressed bodies."""
+    return "gzip" in request.header(b"accept-encoding")
+
+
+def compressed(answer: Answer) -> Answer:
+    """The answer with its body compressed, unless that is too short."""
+    if len(answer.body) < GZIP_BYTES_MIN:
+        return answer
+    body = gzip.compress(answer.body, compresslevel=1, mtime=0)
+    return msgspec.structs.replace(answer, body=body).with_headers(
+        ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")
     )
 
 

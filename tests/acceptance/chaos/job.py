@@ -31,6 +31,9 @@ LISTS = (
 LIST_SHARE, GET_SHARE = 0.4, 0.95
 MOST_REQUESTS = 4
 SENDERS = 8
+CLIENT_ID = "x-ms-client-request-id"
+# Every so-many-th message may share its answers with others that ask the same.
+SHARED_EACH = 4
 # Messages that a feeder keeps in the queue: Azurite slows down with thousands of them.
 DEPTH = 400
 FEED = 40
@@ -172,9 +175,13 @@ class Job:
             self._ledger[message_id, index] = (outcome, answer["status"], answer["count"])
             for resource_id in answer["ids"]:
                 self._rows[message_id, index, resource_id.lower()] += 1
-        return json.dumps(
-            {"message_id": message_id, "api_requests": [request(path) for path in paths]}
-        )
+        # As many clients do, a request has an id of its own, so that its answer is nobody else's.
+        own = [
+            {CLIENT_ID: f"{message_id}-{n}"} if self._numbered % SHARED_EACH else {}
+            for n in range(len(paths))
+        ]
+        requests = [request(path, headers=one) for path, one in zip(paths, own, strict=True)]
+        return json.dumps({"message_id": message_id, "api_requests": requests})
 
     def _path(self) -> str:
         subscription = self._chance.choice(self._subscriptions)

@@ -9,9 +9,17 @@ from stages.execute.limit_headers import (
     MAX_POLICIES,
     POLICIES,
     Reading,
-    provider_readings,
-    scope_readings,
+    readings,
 )
+
+
+def scope_readings(headers: dict[str, str], kind: str = "reads") -> list[Reading]:
+    return readings(headers, kind, "p")[0]
+
+
+def provider_readings(headers: dict[str, str], provider: str, kind: str = "reads") -> list[Reading]:
+    return readings(headers, kind, provider)[1]
+
 
 PREFIX = "x-ms-ratelimit-remaining-"
 
@@ -44,8 +52,16 @@ def test_a_header_that_is_no_count_is_as_none(value: str) -> None:
 
 def test_the_quota_of_resource_graph_comes_back_at_a_time() -> None:
     headers = {"x-ms-user-quota-remaining": "3", "x-ms-user-quota-resets-after": "00:01:05"}
-    (reading,) = scope_readings(headers)
+    (reading,) = scope_readings(headers, "graph")
     assert (reading.left, reading.resets_after_s) == (3, 65.0)
+
+
+def test_among_reads_resource_graph_counts_those_that_it_answers() -> None:
+    headers = {"x-ms-user-quota-remaining": "3998", "x-ms-user-quota-resets-after": "00:00:30"}
+    assert scope_readings(headers) == []
+    (one,), (other,) = provider_readings(headers, "a"), provider_readings(headers, "b")
+    assert (one.left, one.resets_after_s) == (3998, 30.0)
+    assert one.name == other.name
 
 
 def test_policies_of_a_provider() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.execute import held as held_module
-from stages.execute import run as run_module
+from stages.execute import waits
 from stages.execute.client import Answer
 from stages.execute.held import HoldSpace
 from stages.execute.run import RequestRun
@@ -71,7 +71,7 @@ def test_the_waits_grow_up_to_a_minute(space: HoldSpace) -> None:
         with files_of_at_most(0):
             step = ask(run, page(1), 0.0)
         assert isinstance(step, HeldBack)
-        assert longest_s / 2 <= step.after_s <= longest_s <= run_module.NO_ROOM_MAX_S
+        assert longest_s / 2 <= step.after_s <= longest_s <= waits.NO_ROOM_MAX_S
 
 
 def test_a_long_operation_is_begun_anew_too(space: HoldSpace) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stages.execute import run as run_module
+from stages.execute import paging
 from tests.unit.execute.driven import HTML, LOST, Drive, Reply, drive, link, page
 from tests.unit.execute.made import GRAPH, LIST, ORIGIN, answer, planned
 
@@ -62,7 +62,7 @@ def test_a_page_that_leads_to_itself_is_a_loop(drive: Drive, following: str) -> 
 def test_more_pages_than_the_limit_are_a_loop_too(
     drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "MAX_PAGES", 3)
+    monkeypatch.setattr(paging, "MAX_PAGES", 3)
     found = drive([page(n, link(n + 1)) for n in range(1, 4)]).outcome
     assert (found.outcome, found.error_code) == ("failed", "TooManyPages")
 

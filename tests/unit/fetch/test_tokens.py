@@ -6,17 +6,17 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from pipeline.config import Config, load
 from pipeline.errors import Unauthorised, Unreachable
-from pipeline.messages import NoToken, Token
+from pipeline.messages import ARM, NoToken, Token
 from stages.fetch import tokens
 from stages.fetch.tokens import TokenKeeper
+from tests.unit.fetch.token_desk import config, quiet, run
 
 
 def jwt(ends_in_s: float) -> str:
@@ -26,18 +26,13 @@ def jwt(ends_in_s: float) -> str:
     return ".".join([*texts, "signature"])
 
 
-def config(token: str = "opaque-token") -> Config:
-    environ = {"AZURE_CREDENTIAL": "token", "AZURE_ACCESS_TOKEN": token}
-    return load(environ=environ, needs=("arm",))
-
-
 @asynccontextmanager
 async def kept(
     token: str = "opaque-token",
 ) -> AsyncIterator[tuple[TokenKeeper, asyncio.Queue[Token | NoToken]]]:
     """A keeper at work, and what it publishes."""
     published: asyncio.Queue[Token | NoToken] = asyncio.Queue()
-    keeper = TokenKeeper(config(token), published.put)
+    keeper = TokenKeeper(config(token), ARM, published.put)
     await keeper.first()
     task = asyncio.create_task(keeper.keep())
     try:
@@ -45,22 +40,6 @@ async def kept(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        await asyncio.wait_for(test(), 10)
-
-    asyncio.run(limited())
-
-
-async def quiet(published: asyncio.Queue[Any], for_s: float = 0.2) -> bool:
-    """Whether nothing is published for so long."""
-    try:
-        await asyncio.wait_for(published.get(), for_s)
-    except TimeoutError:
-        return True
-    return False
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +61,7 @@ def test_the_first_token_is_there_with_its_end() -> None:
 
 def test_no_token_at_the_start_is_an_error() -> None:
     async def test() -> None:
-        keeper = TokenKeeper(config(jwt(-10)), asyncio.Queue().put)
+        keeper = TokenKeeper(config(jwt(-10)), ARM, asyncio.Queue().put)
         with pytest.raises(Unauthorised, match="ended"):
             await keeper.first()
 
@@ -112,11 +91,11 @@ def test_a_refused_token_is_replaced_once_however_many_refuse_it() -> None:
             first = keeper.current
             assert isinstance(first, Token)
             for _ in range(5):
-                keeper.refused(first.serial)
+                assert keeper.wanted(first.serial) is None
             second = await published.get()
             assert isinstance(second, Token)
             assert second.serial > first.serial
-            keeper.refused(first.serial)
+            assert keeper.wanted(first.serial) == second
             assert await quiet(published)
 
     run(test)
@@ -127,9 +106,9 @@ def test_a_refusal_that_comes_while_a_token_is_got_asks_for_no_other() -> None:
         async with kept() as (keeper, published):
             assert isinstance(keeper.current, Token)
             serial = keeper.current.serial
-            keeper.refused(serial)
+            keeper.wanted(serial)
             await asyncio.sleep(0)  # it wakes, and waits for its turn
-            keeper.refused(serial)
+            keeper.wanted(serial)
             await published.get()
             assert await quiet(published)
 
@@ -160,7 +139,7 @@ def test_a_token_that_still_lasts_is_kept_while_no_other_is_to_be_had() -> None:
         async with kept(jwt(2.5)) as (keeper, published):
             first = keeper.current
             assert isinstance(first, Token)
-            keeper._credential = Away()
+            keeper._credential = Away()  # type: ignore[assignment]
             news = await published.get()
             assert isinstance(news, NoToken)
             assert not news.forbidden

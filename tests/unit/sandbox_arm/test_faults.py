@@ -5,11 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.sandbox.arm.api import Dialect
 from pipeline.sandbox.arm.faults import AnyFault, Faults, NextLink, Throttled
+from pipeline.sandbox.arm.msgraph import MicrosoftGraph
+from pipeline.sandbox.arm.resource_manager import ResourceManager
 from pipeline.sandbox.arm.spoiling import replacement, spoil
 from pipeline.sandbox.arm.wire import Answer, Request
 
 ORIGIN = "http://127.0.0.1:1"
+ARM, GRAPH = ResourceManager.dialect, MicrosoftGraph.dialect
 
 
 def faults(*rules: dict[str, Any]) -> Faults:
@@ -88,14 +92,14 @@ def test_a_rule_that_is_wrong_is_refused(rule: dict[str, Any]) -> None:
     ],
 )
 def test_the_wait_of_a_throttle_is_told_in_its_form(form: Any, header: str, value: str) -> None:
-    answer = replacement(Throttled(form=form, retry_after_s=2.5), "/")
+    answer = replacement(Throttled(form=form, retry_after_s=2.5), "/", ARM)
     assert answer is not None
     assert answer.status == 429
     assert answer.header(header) == value
 
 
 def test_the_wait_of_a_throttle_as_a_date() -> None:
-    answer = replacement(Throttled(form="date", retry_after_s=60), "/")
+    answer = replacement(Throttled(form="date", retry_after_s=60), "/", ARM)
     assert answer is not None
     assert answer.header("Retry-After").endswith(" GMT")
 
@@ -112,6 +116,20 @@ def test_the_wait_of_a_throttle_as_a_date() -> None:
     ],
 )
 def test_a_next_link_is_replaced(form: Any, link: str | None) -> None:
-    answer = Answer(200, msgspec.json.encode({"value": [], "nextLink": f"{ORIGIN}/a?page=2"}))
-    found = spoil(NextLink(form=form, link="ftp://x"), answer, Request("GET", "/a", {}), ORIGIN)
-    assert msgspec.json.decode(found.body)["nextLink"] == link
+    for dialect in (ARM, GRAPH):
+        body = {"value": [], dialect.next_link: f"{ORIGIN}/a?page=2"}
+        answer = Answer(200, msgspec.json.encode(body))
+        fault = NextLink(form=form, link="ftp://x")
+        found = spoil(fault, answer, Request("GET", "/a", {}), ORIGIN, dialect)
+        assert msgspec.json.decode(found.body) == body | {dialect.next_link: link}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "code", "cause"),
+    [(ARM, "SubscriptionRequestsThrottled", "gateway"), (GRAPH, "TooManyRequests", "")],
+)
+def test_a_throttle_is_of_the_form_of_the_api(dialect: Dialect, code: str, cause: str) -> None:
+    answer = replacement(Throttled(), "/", dialect)
+    assert answer is not None
+    assert msgspec.json.decode(answer.body)["error"]["code"] == code
+    assert answer.header("x-ms-failure-cause") == cause

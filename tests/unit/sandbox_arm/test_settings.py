@@ -28,3 +28,8 @@ def test_a_value_out_of_range_is_refused(arguments: list[str]) -> None:
 def test_a_change_leaves_the_rest() -> None:
     changed = SettingsChange(page_size=7).apply(Settings(vms=9))
     assert (changed.page_size, changed.vms) == (7, 9)
+
+
+def test_tokens_are_no_settings() -> None:
+    change = SettingsChange(tokens=["a"], graph_tokens=["b"], graph_get_quota=9)
+    assert change.apply(Settings(graph_token="c")) == Settings(graph_token="c", graph_get_quota=9)
