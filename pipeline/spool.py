@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from pipeline import tables
 from pipeline.errors import StageFailed
 from pipeline.logs import log
 from pipeline.messages import Part
@@ -208,10 +209,11 @@ def _read(batch_id: str, file: pa.MemoryMappedFile, size_bytes: int) -> SealedBa
         resources, requests, parts = (pa.ipc.open_stream(file).read_all() for _ in range(3))
         return SealedBatch(
             batch_id=batch_id,
-            resources=resources,
-            requests=requests,
+            # Another version may have sealed it, before an upgrade or beside this one.
+            resources=tables.conformed(resources, tables.RESOURCES),
+            requests=tables.conformed(requests, tables.REQUESTS),
             parts=_decode_parts(parts["PARTS"][0].as_py()),
             size_bytes=size_bytes,
         )
-    except (pa.ArrowException, OSError, LookupError, *UNDECODABLE) as error:
+    except (pa.ArrowException, OSError, LookupError, ValueError, *UNDECODABLE) as error:
         raise DamagedBatch(f"batch {batch_id} cannot be read: {error}") from error

@@ -29,6 +29,8 @@ RESOURCES = pa.schema(
         pa.field("ENQUEUED_AT", TIMESTAMP, nullable=False),
         pa.field("COLLECTED_AT", TIMESTAMP, nullable=False),
         pa.field("BATCH_ID", pa.string(), nullable=False),
+        pa.field("SOURCE", pa.string()),
+        pa.field("CACHED", pa.bool_()),
     ]
 )
 
@@ -55,6 +57,35 @@ REQUESTS = pa.schema(
         pa.field("STARTED_AT", TIMESTAMP, nullable=False),
         pa.field("COMPLETED_AT", TIMESTAMP, nullable=False),
         pa.field("BATCH_ID", pa.string(), nullable=False),
+        pa.field("SOURCE", pa.string()),
+        pa.field("CACHED", pa.bool_()),
         pa.field("ENQUEUED_AT", TIMESTAMP, nullable=False),
     ]
 )
+
+
+def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows that another version has written, as this one has them; nothing is copied.
+
+    Args:
+        rows: columns that this version does not know are dropped; those that it has beyond theirs
+            are null.
+        schema: of this version.
+
+    Raises:
+        ValueError: a column that is never null is missing, or one has another type.
+    """
+    if rows.schema.equals(schema):
+        return rows
+    columns = []
+    for field in schema:
+        if field.name in rows.column_names:
+            column = rows[field.name]
+            if column.type != field.type:
+                raise ValueError(f"{field.name} is {column.type}, not {field.type}")
+        elif field.nullable:
+            column = pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
+        else:
+            raise ValueError(f"{field.name} is missing")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)

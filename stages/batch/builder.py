@@ -95,6 +95,8 @@ class BatchBuilder:
             lease.enqueued_at_us,
             resource.collected_at_us,
             self.batch_id,
+            resource.source,
+            resource.cached,
         )
 
     def _request(self, lease: LeaseRef, request: RequestKey, outcome: Outcome) -> tuple[Any, ...]:
@@ -120,6 +122,8 @@ class BatchBuilder:
             outcome.started_at_us,
             outcome.completed_at_us,
             self.batch_id,
+            outcome.source,
+            outcome.cached,
             lease.enqueued_at_us,
         )
 

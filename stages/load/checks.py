@@ -13,7 +13,7 @@ from pipeline import tables
 from pipeline.checks import Check, timed
 from pipeline.config import Config
 from pipeline.errors import DependencyError, Unauthorised
-from stages.load import context, merge, schema, staging
+from stages.load import context, merge, migrations, schema, staging
 from stages.load.failures import WHAT
 from stages.load.reach import reach
 from stages.load.session import Session, connect
@@ -96,6 +96,10 @@ def _scratch(session: Session, role: str) -> str:
 def _tables(session: Session, role: str) -> str:
     absent = schema.missing(session)
     if not absent:
+        if behind := migrations.outstanding(session):
+            names = ", ".join(f"{one.version} ({one.name})" for one in behind)
+            return f"all there, not up to date: init-snowflake applies migration {names}"
+        schema.check(session)
         return "all there"
     # A table that is made and dropped again: what init-snowflake and the first load would do.
     name = f"{_SCRATCH}_{secrets.token_hex(4).upper()}"
@@ -118,6 +122,8 @@ def _grants(session: Session, role: str) -> str:
     """The MERGEs of a load, over no rows: Snowflake checks grants before it looks at rows."""
     if set(schema.missing(session)) & {"RESOURCES", "REQUESTS"}:
         return "the role will own the tables that it creates"
+    if migrations.outstanding(session):
+        return "tried once the tables are up to date"
     for name, columns in (
         (merge.STAGED_RESOURCES, tables.RESOURCES),
         (merge.STAGED_REQUESTS, tables.REQUESTS),

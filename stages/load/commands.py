@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pipeline.config import Config
 from pipeline.errors import EXIT_DEPENDENCY, EXIT_DONE
-from stages.load import context, schema
+from stages.load import context, migrations, schema
 from stages.load.checks import run_checks
 from stages.load.session import connect
 
 
 def init_snowflake(config: Config, print_only: bool = False) -> int:
-    """Create the tables and the view that are missing.
+    """Create the tables and views that are missing, and bring those that are there up to date.
 
     Args:
         config: the SNOWFLAKE settings; with ``print_only`` not even these are needed.
@@ -26,14 +26,20 @@ def init_snowflake(config: Config, print_only: bool = False) -> int:
     if print_only:
         if config.snowflake_database and config.snowflake_schema:
             print(f"USE SCHEMA {config.snowflake_database}.{config.snowflake_schema};\n")
-        print(schema.schema_sql(), end="")
+        print(migrations.script(), end="")
         return EXIT_DONE
     with connect(config) as session:
         context.require(config, session)
         absent = schema.missing(session)
-        schema.apply(session)
+        before = {one.version for one in migrations.outstanding(session)}
+        # Those that are recorded too: somebody may have dropped a view since.
+        migrations.apply(session, migrations.migrations())
+        schema.check(session)
     for name in schema.OBJECTS:
         print(f"{name:<17} {'created' if name in absent else 'was there'}")
+    for one in migrations.migrations():
+        name = f"migration {one.version}"
+        print(f"{name:<17} {'applied' if one.version in before else 'was there'} ({one.name})")
     return EXIT_DONE
 
 

@@ -10,7 +10,7 @@ import hashlib
 
 import pipeline
 from pipeline.config import Config
-from stages.load import schema
+from stages.load import migrations
 from stages.load.note import Noted
 
 # What was checked, or has served a load, so long ago is taken to be as it was. If it is not, a load
@@ -31,7 +31,7 @@ _SETTINGS = (
 
 def fingerprint(config: Config) -> str:
     """What is checked depends on these settings, this program and its schema."""
-    parts = [pipeline.__version__, schema.schema_sql()]
+    parts = [pipeline.__version__, migrations.script()]
     parts += [f"{name}={getattr(config, name)}" for name in _SETTINGS]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -1,31 +1,44 @@
-"""The tables and the view in Snowflake: their SQL, and making sure that they are there."""
+"""The tables and views in Snowflake: that they are there, and fit what is loaded."""
 
 from __future__ import annotations
 
-from importlib.resources import files
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from pipeline.errors import NotThere
+import pyarrow as pa
+
+from pipeline import tables
+from pipeline.errors import DependencyError, NotThere, Unauthorised
+from pipeline.logs import log
+from stages.load import migrations
+from stages.load.failures import WHAT
 from stages.load.session import Session
 
-OBJECTS = ("RESOURCES", "REQUESTS", "RESOURCES_LATEST")
+TABLES = ("RESOURCES", "REQUESTS")
+OBJECTS = (*TABLES, "RESOURCES_LATEST")
 
-_FILE = "schema.sql"
+# Of each table, what is loaded into it.
+COLUMNS = {
+    "RESOURCES": tables.RESOURCES,
+    # Staged to bound the look-back; the ledger itself does not have it.
+    "REQUESTS": tables.REQUESTS.remove(tables.REQUESTS.get_field_index("ENQUEUED_AT")),
+}
+# JSON travels as text and is parsed in the MERGE.
+_JSON = {("RESOURCES", "BODY")}
 
-
-def schema_sql() -> str:
-    """The SQL that creates what is missing, as it stands in the package."""
-    return files("stages.load").joinpath(_FILE).read_text("utf-8")
-
-
-def statements(sql: str) -> list[str]:
-    """The single statements of a SQL text whose every statement ends with ``;`` at a line's end."""
-    lines = [line for line in sql.splitlines() if not line.lstrip().startswith("--")]
-    parts = "\n".join(lines).split(";\n")
-    return [part.strip().removesuffix(";") for part in parts if part.strip()]
+# As DESCRIBE TABLE names types, with a size or precision behind: the first is what we create.
+_TEXT = ("VARCHAR", "TEXT", "STRING", "CHAR")
+_NUMBER = ("NUMBER", "DECIMAL", "NUMERIC", "INTEGER", "INT", "BIGINT")
+_TIME = ("TIMESTAMP_TZ", "TIMESTAMP_LTZ")
+_BOOLEAN = ("BOOLEAN",)
+_VARIANT = ("VARIANT",)
 
 
 def missing(session: Session) -> list[str]:
-    """Which of the tables and the view are not there, or not for this role to read."""
+    """Which of the tables and views are not there, or not for this role to read."""
     absent = []
     for name in OBJECTS:
         try:
@@ -35,23 +48,100 @@ def missing(session: Session) -> list[str]:
     return absent
 
 
-def apply(session: Session) -> None:
-    """Create what is missing.
-
-    Raises:
-        Unauthorised: the role may not create tables or views in the schema.
-        NotThere: the session has no database or schema.
-        Unreachable: the way or the session was lost.
-    """
-    for statement in statements(schema_sql()):
-        session.run(statement)
-
-
 def ensure(session: Session) -> None:
-    """Create what is missing, and nothing where nothing is: a role that only loads needs no more.
+    """Bring the tables up to date, and see that they fit.
 
     Raises:
-        Unauthorised, NotThere, Unreachable: as :func:`apply`.
+        Unauthorised: the role may not create or alter what has to be.
+        DependencyError: a table was altered in a way that does not fit.
+        NotThere, Unreachable: as :func:`stages.load.migrations.apply`.
     """
-    if missing(session):
-        apply(session)
+    wanted = migrations.outstanding(session)
+    try:
+        migrations.apply(session, wanted)
+    except Unauthorised:
+        # A role that only loads need not see what is recorded, if there is nothing to be done.
+        with suppress(DependencyError):
+            check(session)
+            return
+        raise
+    if wanted:
+        log.bind(action="migrated", version=wanted[-1].version).info("the tables are up to date")
+    try:
+        check(session)
+    except NotThere:
+        # Somebody has dropped a table since; what is recorded does not say so.
+        migrations.apply(session, migrations.migrations())
+        check(session)
+
+
+def check(session: Session) -> None:
+    """See that each column that is loaded is there and takes what it gets.
+
+    Raises:
+        DependencyError: it names each column that does not fit, and the statements that mend it.
+        NotThere: a table is missing.
+    """
+    misfits = [
+        misfit
+        for table, columns in COLUMNS.items()
+        for misfit in _misfits(table, columns, _described(session, table))
+    ]
+    if misfits:
+        problem = "; ".join(misfit.problem for misfit in misfits)
+        raise DependencyError(WHAT, problem, " ".join(misfit.mend for misfit in misfits))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One line of DESCRIBE TABLE."""
+
+    type: str
+    nullable: bool
+    has_default: bool
+
+
+class _Misfit(NamedTuple):
+    problem: str
+    mend: str
+
+
+def _described(session: Session, table: str) -> dict[str, _Column]:
+    names, rows = session.table(f'DESCRIBE TABLE "{table}"')
+    at = {name.lower(): place for place, name in enumerate(names)}
+    return {
+        str(row[at["name"]]): _Column(
+            type=str(row[at["type"]]),
+            nullable=str(row[at["null?"]]).upper() != "N",
+            has_default=row[at["default"]] is not None,
+        )
+        for row in rows
+    }
+
+
+def _misfits(table: str, wanted: pa.Schema, found: dict[str, _Column]) -> Iterator[_Misfit]:
+    alter = f'ALTER TABLE "{table}"'
+    for field in wanted:
+        name = field.name
+        takes = _VARIANT if (table, name) in _JSON else _types_for(field.type)
+        add = f'{alter} ADD COLUMN "{name}" {takes[0]};'
+        column = found.get(name)
+        if column is None:
+            yield _Misfit(f"{table} has no column {name}", add)
+        elif re.split(r"[( ]", column.type.upper())[0] not in takes:
+            rename = f'{alter} RENAME COLUMN "{name}" TO "{name}_BEFORE";'
+            yield _Misfit(f"{table}.{name} is {column.type}; takes {takes[0]}", f"{rename} {add}")
+    for name, column in found.items():
+        if name not in wanted.names and not column.nullable and not column.has_default:
+            yield _Misfit(
+                f"{table}.{name} is none of the collector's, and NOT NULL without a default",
+                f'{alter} ALTER COLUMN "{name}" DROP NOT NULL;',
+            )
+
+
+def _types_for(kind: pa.DataType) -> tuple[str, ...]:
+    if pa.types.is_timestamp(kind):
+        return _TIME
+    if pa.types.is_boolean(kind):
+        return _BOOLEAN
+    return _NUMBER if pa.types.is_integer(kind) else _TEXT

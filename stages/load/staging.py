@@ -77,4 +77,6 @@ def stages_of(files: Any) -> set[str]:
 def _type(kind: pa.DataType) -> str:
     if pa.types.is_timestamp(kind):
         return "TIMESTAMP_TZ"
+    if pa.types.is_boolean(kind):
+        return "BOOLEAN"
     return "INTEGER" if pa.types.is_integer(kind) else "VARCHAR"

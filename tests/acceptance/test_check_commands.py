@@ -12,6 +12,8 @@ import pytest
 from pipeline.config.settings import SETTINGS
 from pipeline.sandbox.arm.control import SimulatorControl
 from pipeline.sandbox.runner import Sandbox
+from stages.load import schema
+from stages.load.migrations import migrations
 from tests.acceptance.command import (
     CLOSED_PORT,
     OTHER_KEY,
@@ -69,11 +71,12 @@ def test_before_and_after_init_every_snowflake_check_passes(tmp_path: Path) -> N
             assert tables_said in checked.out
             made = command(["init-snowflake"], fresh.settings)
             assert (made.code, made.err) == (0, "")
-            assert dict(re.split(r"  +", line) for line in made.out.splitlines()) == {
-                "RESOURCES": state,
-                "REQUESTS": state,
-                "RESOURCES_LATEST": state,
-            }
+            said = dict(re.split(r"  +", line) for line in made.out.splitlines())
+            assert {said[name] for name in schema.OBJECTS} == {state}
+            applied = "applied" if state == "created" else state
+            for one in migrations():
+                assert said[f"migration {one.version}"] == f"{applied} ({one.name})"
+            assert len(said) == len(schema.OBJECTS) + len(migrations())
         with tables(fresh.settings) as session:
             assert session.run("SELECT COUNT(*) FROM RESOURCES_LATEST") == [(0,)]
 
@@ -85,7 +88,7 @@ def test_init_prints_sql_that_runs_and_connects_to_nothing(own: dict[str, str]) 
     assert ended.out.startswith("USE SCHEMA AZURE.PRINTED;\n")
     code = re.sub(r"^--.*$", "", ended.out, flags=re.MULTILINE)
     statements = [part.strip() for part in code.split(";\n") if part.strip()]
-    assert len(statements) == 4
+    assert len(statements) > len(schema.OBJECTS) + len(migrations())
     with tables(own) as session:
         session.run("CREATE SCHEMA PRINTED")
         for statement in statements:

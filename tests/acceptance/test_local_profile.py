@@ -31,6 +31,8 @@ RUN_LIMIT_S = 60.0
 TERMINAL_LIMIT_S = 60.0
 SUBSCRIPTIONS = 3
 MESSAGES = SUBSCRIPTIONS * len(SERVICES)
+# Columns that came later.
+SINCE = ("SOURCE", "CACHED")
 RESOURCES = """
     ROW_KEY MESSAGE_ID CORRELATION_ID REQUEST_INDEX SERVICE API_VERSION SUBSCRIPTION_ID
     RESOURCE_GROUP RESOURCE_ID RESOURCE_TYPE NAME LOCATION BODY BODY_HASH ENQUEUED_AT COLLECTED_AT
@@ -111,9 +113,9 @@ def test_a_run_ends_in_time_with_what_it_collected(first: Ended) -> None:
 
 def test_the_tables_have_the_columns_of_the_contract(database: duckdb.DuckDBPyConnection) -> None:
     resources = columns(database, "RESOURCES")
-    assert list(resources) == RESOURCES.split()
-    assert list(columns(database, "REQUESTS")) == REQUESTS.split()
-    assert list(columns(database, "RESOURCES_LATEST")) == RESOURCES.split()
+    assert list(resources) == [*RESOURCES.split(), *SINCE]
+    assert list(columns(database, "REQUESTS")) == [*REQUESTS.split(), *SINCE]
+    assert list(columns(database, "RESOURCES_LATEST")) == [*RESOURCES.split(), *SINCE]
     assert resources["BODY"] == "JSON"
     assert resources["COLLECTED_AT"] == "TIMESTAMP WITH TIME ZONE"
 

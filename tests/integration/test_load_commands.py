@@ -31,7 +31,7 @@ def test_every_check_passes_before_and_after_the_tables_are_made(tmp_path: Path)
         with connect(fresh.config()) as session:
             assert session.value('SELECT COUNT(*) FROM "RESOURCES"') == 0
             names = {row[1] for row in session.run("SHOW TABLES")}
-            assert names == {"RESOURCES", "REQUESTS"}
+            assert names == {"RESOURCES", "REQUESTS", "AZURE_COLLECTOR_MIGRATIONS"}
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,46 @@ def sealed(spool: Spool, batch_id: str = "b-1", rows: int = 2) -> int:
     return spool.seal(batch_id, resources(rows), empty()[1], PARTS)
 
 
+def test_what_an_older_version_has_sealed_is_read_with_its_newer_columns_null(
+    tmp_path: Path,
+) -> None:
+    spool = Spool(tmp_path)
+    older = resources(2).drop_columns(["SOURCE", "CACHED"])
+    spool.seal("b-1", older, empty()[1].drop_columns(["SOURCE", "CACHED"]), PARTS)
+    with spool.open("b-1") as batch:
+        assert batch.resources.schema == tables.RESOURCES
+        assert batch.requests.schema == tables.REQUESTS
+        assert batch.resources["SOURCE"].to_pylist() == [None, None]
+        assert batch.resources.drop_columns(["SOURCE", "CACHED"]).equals(older)
+
+
+def test_what_a_newer_version_has_beyond_ours_is_left_out(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    newer = (
+        resources(1)
+        .append_column("LATER", pa.array(["x"]))
+        .select(["LATER", *reversed(tables.RESOURCES.names)])
+    )
+    spool.seal("b-1", newer, empty()[1], PARTS)
+    with spool.open("b-1") as batch:
+        assert batch.resources.equals(resources(1))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        resources(1).drop_columns(["ROW_KEY"]),
+        resources(1).set_column(0, "ROW_KEY", pa.array([1])),
+    ],
+    ids=["missing", "type"],
+)
+def test_rows_that_do_not_fit_are_a_damaged_batch(tmp_path: Path, broken: pa.Table) -> None:
+    spool = Spool(tmp_path)
+    spool.seal("b-1", broken, empty()[1], PARTS)
+    with pytest.raises(DamagedBatch, match="ROW_KEY"), spool.open("b-1"):
+        pass
+
+
 def test_what_was_sealed_is_read_again(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     size_bytes = sealed(spool)

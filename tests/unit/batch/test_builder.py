@@ -31,7 +31,7 @@ def test_every_column_is_filled() -> None:
             "SERVICE": "compute", "API_VERSION": "2024-07-01", "SUBSCRIPTION_ID": "s",
             "RESOURCE_GROUP": "g", "RESOURCE_ID": "/0", "RESOURCE_TYPE": "t", "NAME": "n",
             "LOCATION": "we", "BODY": '{"a":1}', "BODY_HASH": "h", "ENQUEUED_AT": at(5),
-            "COLLECTED_AT": at(7), "BATCH_ID": "b-1",
+            "COLLECTED_AT": at(7), "BATCH_ID": "b-1", "SOURCE": "provider", "CACHED": False,
         }
     ]  # fmt: skip
     assert requests.to_pylist() == [
@@ -41,7 +41,8 @@ def test_every_column_is_filled() -> None:
             "SUBSCRIPTION_ID": None, "OUTCOME": "complete", "STATUS_CODE": 200, "ERROR_CODE": None,
             "ERROR_MESSAGE": None, "PAGES": 1, "ROWS": 1, "ATTEMPTS": 1, "LATENCY_MS": 12,
             "AZURE_REQUEST_ID": "r", "DEQUEUE_COUNT": 2, "STARTED_AT": at(100),
-            "COMPLETED_AT": at(200), "BATCH_ID": "b-1", "ENQUEUED_AT": at(5),
+            "COMPLETED_AT": at(200), "BATCH_ID": "b-1", "SOURCE": "provider", "CACHED": False,
+            "ENQUEUED_AT": at(5),
         }
     ]  # fmt: skip
 

@@ -8,36 +8,64 @@ from datetime import UTC, datetime
 import pytest
 
 from pipeline import tables
-from stages.load import merge, schema, staging
+from stages.load import merge, migrations, schema, staging
 
 OLDEST = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 
 
-def columns_of(table: str) -> list[str]:
-    (create,) = [
-        s for s in schema.statements(schema.schema_sql()) if f'TABLE IF NOT EXISTS "{table}"' in s
-    ]
-    return re.findall(r'^    "([A-Z_]+)"', create, re.MULTILINE)
+SQL = [sql for one in migrations.migrations() for sql in migrations.statements(one.sql)]
 
 
-def test_the_schema_has_a_statement_for_each_object() -> None:
-    found = schema.statements(schema.schema_sql())
-    names = [re.match(r'CREATE (?:TABLE|VIEW) IF NOT EXISTS "(\w+)"', sql) for sql in found]
-    assert tuple(name[1] for name in names if name) == schema.OBJECTS
-    assert not any(sql.endswith(";") or "--" in sql for sql in found)
+def columns_of(table: str) -> dict[str, str]:
+    """Columns of a table after all migrations, with what is said of each."""
+    (create,) = [sql for sql in SQL if sql.startswith(f'CREATE TABLE IF NOT EXISTS "{table}"')]
+    found = dict(re.findall(r'^    "([A-Z_]+)" (.*)$', create, re.MULTILINE))
+    add = re.compile(rf'ALTER TABLE "{table}" ADD COLUMN IF NOT EXISTS\s+"([A-Z_]+)" (.*)')
+    return found | dict(found.groups() for sql in SQL if (found := add.fullmatch(sql)))
 
 
-def test_the_tables_have_the_columns_that_are_collected() -> None:
-    assert columns_of("RESOURCES") == tables.RESOURCES.names
-    assert columns_of("REQUESTS") == [n for n in tables.REQUESTS.names if n != "ENQUEUED_AT"]
+def test_migrations_are_numbered_from_one() -> None:
+    known = migrations.migrations()
+    assert [one.version for one in known] == list(range(1, len(known) + 1))
+    assert not any(sql.endswith(";") or "--" in sql for sql in SQL)
 
 
-def test_a_column_is_not_null_where_it_is_never_null() -> None:
-    for table, columns in (("RESOURCES", tables.RESOURCES), ("REQUESTS", tables.REQUESTS)):
-        for field in columns:
-            line = re.search(rf'^    "{field.name}" (.*)$', schema.schema_sql(), re.MULTILINE)
-            if field.name in columns_of(table) and line:
-                assert ("NOT NULL" in line[1]) is not field.nullable
+def test_every_statement_may_be_run_again() -> None:
+    again = re.compile(
+        r"CREATE (TABLE|VIEW) IF NOT EXISTS |CREATE OR REPLACE VIEW "
+        r'|ALTER TABLE "\w+" ADD COLUMN IF NOT EXISTS\s'
+    )
+    assert [sql for sql in SQL if not again.match(sql)] == []
+
+
+def test_there_is_a_statement_for_each_object_and_every_view_keeps_its_grants() -> None:
+    names = [re.match(r'CREATE (?:TABLE|VIEW) IF NOT EXISTS "(\w+)"', sql) for sql in SQL]
+    assert [name[1] for name in names if name] == [migrations.RECORD, *schema.OBJECTS]
+    assert all("COPY GRANTS" in sql for sql in SQL if "OR REPLACE VIEW" in sql)
+
+
+def test_the_script_is_what_is_run_and_records_each_migration() -> None:
+    found = migrations.statements(migrations.script())
+    assert [sql for sql in found if not sql.startswith("MERGE")] == SQL
+    assert len(found) == len(SQL) + len(migrations.migrations())
+
+
+@pytest.mark.parametrize("table", schema.TABLES)
+def test_the_tables_have_the_columns_that_are_collected(table: str) -> None:
+    assert list(columns_of(table)) == schema.COLUMNS[table].names
+    for field in schema.COLUMNS[table]:
+        assert ("NOT NULL" in columns_of(table)[field.name]) is not field.nullable
+
+
+@pytest.mark.parametrize("table", schema.TABLES)
+def test_every_column_has_a_comment(table: str) -> None:
+    assert [name for name, rest in columns_of(table).items() if "COMMENT '" not in rest] == []
+
+
+def test_the_newest_row_of_a_resource_has_all_its_columns() -> None:
+    latest = [sql for sql in SQL if 'VIEW "RESOURCES_LATEST"' in sql][-1]
+    body = latest.partition("SELECT")[2].partition("FROM")[0]
+    assert re.findall(r'"(\w+)"', body) == schema.COLUMNS["RESOURCES"].names
 
 
 def test_the_look_back_reaches_the_window_before_the_oldest_row() -> None:

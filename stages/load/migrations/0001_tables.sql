@@ -1,4 +1,12 @@
 -- What azure-collector writes. Every column name is quoted: ROWS is a reserved word in Snowflake.
+-- Like every migration it may be run again, and by two at once, without harm.
+
+CREATE TABLE IF NOT EXISTS "AZURE_COLLECTOR_MIGRATIONS" (
+    "VERSION" INTEGER NOT NULL COMMENT 'Number of the migration',
+    "NAME" VARCHAR NOT NULL COMMENT 'What it is about',
+    "APPLIED_AT" TIMESTAMP_TZ NOT NULL COMMENT 'When it was first applied here',
+    "APPLIED_BY" VARCHAR NOT NULL COMMENT 'Version of azure-collector that did'
+) COMMENT = 'azure-collector: how far the tables beside it are';
 
 CREATE TABLE IF NOT EXISTS "RESOURCES" (
     "ROW_KEY" VARCHAR NOT NULL COMMENT 'The same however often a message is delivered; unique',
