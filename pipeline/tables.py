@@ -73,16 +73,16 @@ def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
         schema: of this version.
 
     Raises:
-        ValueError: a column that is never null is missing, or one has another type.
+        ValueError: a column that is never null is missing or has nulls, or one has another type.
     """
-    if rows.schema.equals(schema):
-        return rows
     columns = []
     for field in schema:
         if field.name in rows.column_names:
             column = rows[field.name]
             if column.type != field.type:
                 raise ValueError(f"{field.name} is {column.type}, not {field.type}")
+            if column.null_count and not field.nullable:
+                raise ValueError(f"{field.name} has nulls")
         elif field.nullable:
             column = pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
         else:

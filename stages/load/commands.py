@@ -31,15 +31,19 @@ def init_snowflake(config: Config, print_only: bool = False) -> int:
     with connect(config) as session:
         context.require(config, session)
         absent = schema.missing(session)
-        before = {one.version for one in migrations.outstanding(session)}
-        # Those that are recorded too: somebody may have dropped a view since.
-        migrations.apply(session, migrations.migrations())
+        done = migrations.applied(session)
+        if not migrations.is_newer(done):
+            # Those that are recorded too: somebody may have dropped a view since.
+            schema.update(session, migrations.migrations())
         schema.check(session)
+    if migrations.is_newer(done):
+        print(f"nothing done: the tables are of a newer version ({max(done)}) than this program")
+        return EXIT_DONE
     for name in schema.OBJECTS:
         print(f"{name:<17} {'created' if name in absent else 'was there'}")
     for one in migrations.migrations():
         name = f"migration {one.version}"
-        print(f"{name:<17} {'applied' if one.version in before else 'was there'} ({one.name})")
+        print(f"{name:<17} {'was there' if one.version in done else 'applied'} ({one.name})")
     return EXIT_DONE
 
 

@@ -18,6 +18,8 @@ WHAT = "Snowflake"
 
 # A row's JSON that PARSE_JSON does not take.
 NOT_JSON = 100069
+# It does not exist, or is not for this role to see.
+NO_SUCH_OBJECT = (2003, 2043)
 # "No active warehouse selected in the current session."
 NO_WAREHOUSE = 606
 
@@ -78,7 +80,7 @@ _STATEMENT_CODES: dict[int, _Meaning] = {
     2002: _REPEATED,
     3001: _GRANT,
     NO_WAREHOUSE: _WAREHOUSE,
-    **dict.fromkeys((2003, 2043, 90105, 90106), _OBJECT),
+    **dict.fromkeys((*NO_SUCH_OBJECT, 90105, 90106), _OBJECT),
 }
 _NO_ANSWER = _Meaning(Unreachable, "check the network, proxy and SNOWFLAKE_HOST")
 _FULL_DISK = _Meaning(Unreachable, "the disk for temporary files is full: make room, or set TMPDIR")

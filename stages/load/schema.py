@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from pipeline import tables
-from pipeline.errors import DependencyError, NotThere, Unauthorised
+from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
 from pipeline.logs import log
 from stages.load import migrations
 from stages.load.failures import WHAT
@@ -56,23 +55,59 @@ def ensure(session: Session) -> None:
         DependencyError: a table was altered in a way that does not fit.
         NotThere, Unreachable: as :func:`stages.load.migrations.apply`.
     """
-    wanted = migrations.outstanding(session)
-    try:
-        migrations.apply(session, wanted)
-    except Unauthorised:
-        # A role that only loads need not see what is recorded, if there is nothing to be done.
-        with suppress(DependencyError):
-            check(session)
-            return
-        raise
-    if wanted:
-        log.bind(action="migrated", version=wanted[-1].version).info("the tables are up to date")
+    done = migrations.applied(session)
+    if migrations.is_newer(done):
+        log.bind(action="newer_schema", version=max(done)).info(
+            "the tables are of a newer version than this program, and are left as they are"
+        )
+        check(session)
+        return
+    update(session, migrations.outstanding(done))
     try:
         check(session)
     except NotThere:
         # Somebody has dropped a table since; what is recorded does not say so.
-        migrations.apply(session, migrations.migrations())
+        update(session, migrations.migrations())
         check(session)
+
+
+def update(session: Session, wanted: Sequence[migrations.Migration]) -> None:
+    """Apply these migrations, where the tables are not as they make them already.
+
+    Raises:
+        as :func:`ensure`.
+    """
+    try:
+        migrations.apply(session, wanted)
+    except Unreachable:
+        raise
+    except Unauthorised:
+        # A role that only loads need not see what is recorded, if there is nothing to be done.
+        if not fits(session):
+            raise
+    except DependencyError:
+        # A view cannot be made of a column that is gone: that says it more clearly.
+        check(session)
+        raise
+    else:
+        if wanted:
+            version = wanted[-1].version
+            log.bind(action="migrated", version=version).debug("the tables are up to date")
+
+
+def fits(session: Session) -> bool:
+    """Whether what is loaded fits the tables as they are; they may still lack a view.
+
+    Raises:
+        Unreachable: nobody knows.
+    """
+    try:
+        check(session)
+    except Unreachable:
+        raise
+    except DependencyError:
+        return False
+    return True
 
 
 def check(session: Session) -> None:
@@ -130,7 +165,12 @@ def _misfits(table: str, wanted: pa.Schema, found: dict[str, _Column]) -> Iterat
             yield _Misfit(f"{table} has no column {name}", add)
         elif re.split(r"[( ]", column.type.upper())[0] not in takes:
             rename = f'{alter} RENAME COLUMN "{name}" TO "{name}_BEFORE";'
+            if not column.nullable:
+                rename += f' {alter} ALTER COLUMN "{name}_BEFORE" DROP NOT NULL;'
             yield _Misfit(f"{table}.{name} is {column.type}; takes {takes[0]}", f"{rename} {add}")
+        elif field.nullable and not column.nullable:
+            mend = f'{alter} ALTER COLUMN "{name}" DROP NOT NULL;'
+            yield _Misfit(f"{table}.{name} is NOT NULL, and has nulls to take", mend)
     for name, column in found.items():
         if name not in wanted.names and not column.nullable and not column.has_default:
             yield _Misfit(

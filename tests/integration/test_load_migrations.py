@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.errors import DependencyError, Unauthorised
 from pipeline.sandbox.snowflake import READER_ROLE
-from stages.load import migrations, schema
+from stages.load import commands, migrations, schema
+from stages.load.checks import run_checks
 from stages.load.loader import Loader
 from stages.load.session import Session, connect
 from tests.integration.snowflake_fixture import SnowflakeServer, batch, request, resource, server
@@ -67,7 +68,7 @@ def test_a_new_schema_gets_every_version_and_is_left_alone_after_that(admin: Ses
     schema.ensure(admin)
     assert recorded(admin) == KNOWN
     assert schema.missing(admin) == []
-    assert migrations.outstanding(admin) == []
+    assert migrations.outstanding(migrations.applied(admin)) == []
     at = admin.run(f'SELECT APPLIED_AT FROM "{migrations.RECORD}"')
     schema.ensure(admin)
     assert admin.run(f'SELECT APPLIED_AT FROM "{migrations.RECORD}"') == at
@@ -93,7 +94,7 @@ def test_two_that_start_together_do_each_others_work_without_harm(
 
     def start() -> None:
         with connect(config) as session:
-            wanted = migrations.outstanding(session)
+            wanted = migrations.outstanding(migrations.applied(session))
             together.wait(30.0)
             migrations.apply(session, wanted)
             schema.check(session)
@@ -111,7 +112,8 @@ def test_one_that_died_half_way_is_finished_by_the_next(admin: Session) -> None:
     migrations.apply(admin, [first])
     for statement in migrations.statements(second.sql)[:2]:
         admin.run(statement)
-    assert [one.version for one in migrations.outstanding(admin)] == list(range(2, len(KNOWN) + 1))
+    wanted = migrations.outstanding(migrations.applied(admin))
+    assert [one.version for one in wanted] == list(range(2, len(KNOWN) + 1))
     schema.ensure(admin)
     assert recorded(admin) == KNOWN
 
@@ -127,6 +129,28 @@ def test_what_a_newer_program_has_done_is_left_alone(
     )
     load_one(server, admin, tmp_path)
     assert admin.run("SELECT ROW_KEY, LATER FROM RESOURCES") == [("new", None)]
+
+
+def test_an_older_init_does_not_undo_what_a_newer_program_has_made(
+    admin: Session, server: SnowflakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema.ensure(admin)
+    admin.run('CREATE OR REPLACE VIEW "RESOURCES_LATEST" AS SELECT 1 AS "LATER"')
+    admin.run(
+        f'INSERT INTO "{migrations.RECORD}" VALUES '
+        "(9000, 'later', CURRENT_TIMESTAMP()::TIMESTAMP_TZ, '99.0')"
+    )
+    assert commands.init_snowflake(server.config(SNOWFLAKE_SCHEMA=schema_of(admin))) == 0
+    assert "newer version (9000)" in capsys.readouterr().out
+    assert admin.run('SELECT * FROM "RESOURCES_LATEST"') == [(1,)]
+
+
+def test_a_column_that_is_gone_is_named_before_the_view_that_misses_it(admin: Session) -> None:
+    as_it_was_at_first(admin)
+    admin.run('DROP VIEW "RESOURCES_LATEST"')
+    admin.run('ALTER TABLE "RESOURCES" DROP COLUMN "NAME"')
+    with pytest.raises(DependencyError, match="RESOURCES has no column NAME"):
+        schema.ensure(admin)
 
 
 def test_a_table_that_was_dropped_is_made_again(admin: Session) -> None:
@@ -156,12 +180,24 @@ def test_a_table_that_was_dropped_is_made_again(admin: Session) -> None:
             'ALTER TABLE "RESOURCES" ADD COLUMN "LOCATION" VARCHAR;',
         ),
         (
+            'ALTER TABLE "RESOURCES" ALTER COLUMN "NAME" SET NOT NULL',
+            "RESOURCES.NAME is NOT NULL, and has nulls to take",
+            'ALTER TABLE "RESOURCES" ALTER COLUMN "NAME" DROP NOT NULL;',
+        ),
+        (
+            'ALTER TABLE "REQUESTS" ALTER COLUMN "METHOD" SET DATA TYPE BOOLEAN',
+            "REQUESTS.METHOD is BOOLEAN; takes VARCHAR",
+            'ALTER TABLE "REQUESTS" RENAME COLUMN "METHOD" TO "METHOD_BEFORE"; '
+            'ALTER TABLE "REQUESTS" ALTER COLUMN "METHOD_BEFORE" DROP NOT NULL; '
+            'ALTER TABLE "REQUESTS" ADD COLUMN "METHOD" VARCHAR;',
+        ),
+        (
             'CREATE OR REPLACE TABLE "REQUESTS" AS SELECT *, 1 AS "MINE" FROM "REQUESTS"',
             "REQUESTS.MINE is none of the collector's, and NOT NULL without a default",
             'ALTER TABLE "REQUESTS" ALTER COLUMN "MINE" DROP NOT NULL;',
         ),
     ],
-    ids=["dropped", "renamed", "retyped", "added"],
+    ids=["dropped", "renamed", "retyped", "not null", "retyped not null", "added"],
 )
 def test_what_was_altered_by_hand_and_does_not_fit_is_named_with_what_mends_it(
     admin: Session, altered: str, problem: str, mend: str
@@ -194,6 +230,7 @@ def test_a_role_that_may_not_alter_is_told_who_has_to_do_what(
 ) -> None:
     as_it_was_at_first(admin)
     limited = server.config(SNOWFLAKE_SCHEMA=schema_of(admin), SNOWFLAKE_ROLE=READER_ROLE)
+    assert "grants to load" in {check.name for check in run_checks(limited) if not check.ok}
     with connect(limited) as session, pytest.raises(Unauthorised) as caught:
         schema.ensure(session)
     assert "migration 1 (tables)" in caught.value.problem

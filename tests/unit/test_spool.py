@@ -83,8 +83,9 @@ def test_what_a_newer_version_has_beyond_ours_is_left_out(tmp_path: Path) -> Non
     [
         resources(1).drop_columns(["ROW_KEY"]),
         resources(1).set_column(0, "ROW_KEY", pa.array([1])),
+        resources(1).set_column(0, "ROW_KEY", pa.array([None], pa.string())),
     ],
-    ids=["missing", "type"],
+    ids=["missing", "type", "null"],
 )
 def test_rows_that_do_not_fit_are_a_damaged_batch(tmp_path: Path, broken: pa.Table) -> None:
     spool = Spool(tmp_path)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pipeline
 from pipeline.errors import NotThere, Unauthorised
-from stages.load.failures import WHAT
+from stages.load import failures
 from stages.load.session import Session
 
 RECORD = "AZURE_COLLECTOR_MIGRATIONS"
@@ -64,14 +64,24 @@ def statements(sql: str) -> list[str]:
     return [part.strip().removesuffix(";") for part in parts if part.strip()]
 
 
-def outstanding(session: Session) -> list[Migration]:
-    """Those that are not recorded as applied."""
+def applied(session: Session) -> set[int]:
+    """Versions that are recorded; none where nothing is, or not for this role to read."""
     try:
-        applied = {int(row[0]) for row in session.run(f'SELECT "VERSION" FROM "{RECORD}"')}  # noqa: S608
-    except NotThere:
-        applied = set()
-    # A newer program's are none of ours; its tables have all that this one's had.
-    return [one for one in migrations() if one.version not in applied]
+        return {int(row[0]) for row in session.run(f'SELECT "VERSION" FROM "{RECORD}"')}  # noqa: S608
+    except NotThere as error:
+        if failures.code_of(error) not in failures.NO_SUCH_OBJECT:
+            raise  # no warehouse, say: that tells nothing
+        return set()
+
+
+def is_newer(done: set[int]) -> bool:
+    """A newer program has been here: its tables have all that this one needs, its views more."""
+    return max(done, default=0) > migrations()[-1].version
+
+
+def outstanding(done: set[int]) -> list[Migration]:
+    """Those that are not among the recorded ones; none after a newer program."""
+    return [] if is_newer(done) else [one for one in migrations() if one.version not in done]
 
 
 def apply(session: Session, wanted: Sequence[Migration]) -> None:
@@ -82,6 +92,8 @@ def apply(session: Session, wanted: Sequence[Migration]) -> None:
         NotThere: the session has no database or schema.
         Unreachable: the way or the session was lost; what was done stays done.
     """
+    # Two that start together with different versions: a view may stay as the older one makes it
+    # until `init-snowflake` of the newer one is run; no table and no row is touched by that.
     for one in wanted:
         try:
             for statement in statements(one.sql):
@@ -89,7 +101,7 @@ def apply(session: Session, wanted: Sequence[Migration]) -> None:
             session.run(_recording(one))
         except Unauthorised as error:
             problem = f"migration {one.version} ({one.name}): {error.problem}"
-            raise Unauthorised(WHAT, problem, _HINT) from error
+            raise Unauthorised(failures.WHAT, problem, _HINT) from error
 
 
 def _recording(one: Migration) -> str:
