@@ -71,6 +71,11 @@ class Replay:
         self.recorded = recorded
         self.step: Step | BaseException | None = None
 
+    @property
+    def message(self) -> int:
+        """Which message it is of."""
+        return self.run.message
+
     def make(self) -> Step | BaseException:
         """Work the answer into rows."""
         return self.run.replay(self.recorded, _now_us())

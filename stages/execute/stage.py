@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 
 from pipeline.config import Config
 from pipeline.disk import Reminder
@@ -32,6 +31,7 @@ from pipeline.stage import Stage
 from stages.execute import flight
 from stages.execute.apis import Api
 from stages.execute.callers import Callers, Exchange, Replay
+from stages.execute.fair import FairLine
 from stages.execute.held import HoldSpace
 from stages.execute.recorded import Recorded
 from stages.execute.run import RequestRun
@@ -69,7 +69,7 @@ class Execute(Stage):
         self._scheduler: Scheduler[RequestRun] = Scheduler()
         self._sharing: Sharing[RequestRun] = Sharing(config.cache_ttl)
         # Those whose answer is here already, asked for by another.
-        self._replays: deque[Replay] = deque()
+        self._replays: FairLine[Replay] = FairLine()
         self._flight = flight.FlightRecorder(
             config.spool_dir / (name + flight.SUFFIX), config.num_threads
         )
@@ -120,8 +120,7 @@ class Execute(Stage):
         """Let go of what has not begun, finish the calls under way, write what is done."""
         self._draining = True
         waiting = [*self._scheduler.clear(), *self._sharing.remove(lambda _: True)]
-        waiting += [replay.run for replay in self._replays]
-        self._replays.clear()
+        waiting += [replay.run for replay in self._replays.remove(lambda _: True)]
         for api in self._apis.values():
             waiting += api.waiting
             api.waiting = []
@@ -164,7 +163,7 @@ class Execute(Stage):
             )
             self._runs.add(run)
             if (recorded := self._sharing.answer(run, now_s)) is not None:
-                self._replays.append(Replay(run, recorded))
+                self._replays.add(Replay(run, recorded))
             else:
                 self._scheduler.add(run, now_s)
         self._pump()
@@ -179,7 +178,7 @@ class Execute(Stage):
             self._call(*due, now_s)
         while self._replays and self._free():
             self._calling += 1
-            self._callers.call(self._replays.popleft())
+            self._callers.call(self._replays.pop())
         wake_s = self._scheduler.next_wake_s()
         # Whoever comes back, from a call or from writing, pumps too.
         if wake_s is not None and self._free():
@@ -214,7 +213,7 @@ class Execute(Stage):
         if not run.begun and (found := self._sharing.join(run, now_s)):
             self._scheduler.lost(ticket)
             if isinstance(found, Recorded):
-                self._replays.append(Replay(run, found))
+                self._replays.add(Replay(run, found))
             return
         self._calling += 1
         self._alone = run.alone
@@ -288,7 +287,7 @@ class Execute(Stage):
         others, recorded = self._sharing.ended(run, outcome)
         for other in others:
             if recorded is not None:
-                self._replays.append(Replay(other, recorded))
+                self._replays.add(Replay(other, recorded))
             elif self._draining:
                 self._let_go(other)
             else:

@@ -16,6 +16,7 @@ from tests.acceptance.stores import queue, request, tables
 # So that requests wait for each other: 8 calls at a time, each of so many milliseconds.
 SLOW = {"NUM_PROCESSES": "1", "NUM_THREADS": "8", "MAX_IN_FLIGHT": "200"}
 LATENCY_MS = 20
+CLIENT_ID = "x-ms-client-request-id"
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ def _as_it_was(arm: SimulatorControl) -> object:
 
 def message(name: str, subscription: str, requests: int, **fields: str) -> str:
     path = f"/subscriptions/{subscription}/resourceGroups"
-    return json.dumps({"message_id": name, "api_requests": [request(path)] * requests, **fields})
+    # Each with an id of its own, so that none is answered by another's answer.
+    asked = [request(path, headers={CLIENT_ID: f"{name}-{n}"}) for n in range(requests)]
+    return json.dumps({"message_id": name, "api_requests": asked, **fields})
 
 
 def places(settings: dict[str, str], run: str) -> dict[str, list[int]]:
