@@ -102,7 +102,16 @@ def _init_snowflake(options: argparse.Namespace) -> int:
 
     needs = () if options.print else ("snowflake",)
     config = _config(options, needs=needs, resolve_secrets=not options.print)
-    code: int = resolve(COMMANDS["init_snowflake"])(config, options.print)
+    init = resolve(COMMANDS["init_snowflake"])
+    code: int = init(config, options.print, options.reader_role)
+    return code
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from pipeline.entry_points import COMMANDS, resolve
+
+    config = _config(options, needs=("snowflake",))
+    code: int = resolve(COMMANDS["prune"])(config, dry_run=options.dry_run)
     return code
 
 
@@ -302,6 +311,9 @@ def _parser() -> argparse.ArgumentParser:
     examples.add_argument("--subscription", metavar="ID", help="subscription id to fill in")
     init = add("init-snowflake", _init_snowflake, "create or migrate tables and views")
     init.add_argument("--print", action="store_true", help="only show the SQL")
+    init.add_argument("--reader-role", metavar="ROLE", help="let this role read all of it")
+    prune = add("prune", _prune, "delete history that is older than RETENTION_DAYS")
+    prune.add_argument("--dry-run", action="store_true", help="only count what would go")
     _add_dead_letter(
         add("dead-letter", _dead_letter, "list, show, replay or purge poison messages", bare=True),
         settings,

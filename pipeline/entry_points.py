@@ -40,6 +40,7 @@ COMMANDS = {
     "connect_snowflake": "stages.load.session:connect",
     "test_snowflake": "stages.load.commands:test_snowflake",
     "init_snowflake": "stages.load.commands:init_snowflake",
+    "prune": "stages.load.commands:prune",
 }
 
 

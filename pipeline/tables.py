@@ -59,6 +59,7 @@ REQUESTS = pa.schema(
         pa.field("BATCH_ID", pa.string(), nullable=False),
         pa.field("SOURCE", pa.string()),
         pa.field("CACHED", pa.bool_()),
+        pa.field("BODY_HASH", pa.string()),
         pa.field("ENQUEUED_AT", TIMESTAMP, nullable=False),
     ]
 )

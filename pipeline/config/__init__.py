@@ -9,6 +9,6 @@
     table                   the README's table of settings
 """
 
-from pipeline.config.reading import Config, load, resolved
+from pipeline.config.reading import Config, load, read_again, resolved
 
-__all__ = ["Config", "load", "resolved"]
+__all__ = ["Config", "load", "read_again", "resolved"]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MASK = "***"
+# Where a setting came from that was read from the vault, before the secret's name.
+VAULT_SOURCE = "Key Vault secret "
 # Fields of a connection string that are secrets by themselves.
 _SECRET_PARTS = ("accountkey=", "sharedaccesssignature=")
 
@@ -74,12 +76,17 @@ class Config:
     snowflake_private_key_passphrase: str | None
     snowflake_password: str | None
     snowflake_token: str | None
+    snowflake_oauth_client_id: str | None
+    snowflake_oauth_client_secret: str | None
+    snowflake_oauth_token_url: str | None
+    snowflake_oauth_scope: str | None
     snowflake_host: str | None
     snowflake_port: int | None
     snowflake_protocol: str | None
     batch_size: int
     batch_bytes: int
     batch_timeout: float
+    loads_per_minute: int
     num_processes: int
     num_threads: int
     max_retries: int
@@ -96,6 +103,8 @@ class Config:
     visibility_timeout: int
     max_dequeue_count: int
     dedupe_window: int
+    write_mode: str
+    retention_days: int
     spool_dir: Path
     spool_bytes: int
     heartbeat_limit: float
@@ -161,6 +170,18 @@ class Config:
             if setting.secret
             and (value := getattr(self, setting.attribute)) is not None
             and value.startswith(KEYVAULT_PREFIX)
+        }
+
+    def came_from_vault(self, prefix: str) -> dict[str, str]:
+        """The settings that were read from the vault, each with its secret's name.
+
+        Args:
+            prefix: of the settings' names, e.g. ``SNOWFLAKE_``.
+        """
+        return {
+            name: source.removeprefix(VAULT_SOURCE)
+            for name, source in self.sources.items()
+            if name.startswith(prefix) and source.startswith(VAULT_SOURCE)
         }
 
     def __repr__(self) -> str:
@@ -234,7 +255,7 @@ def resolved(config: Config) -> Config:
 
     found = read_secrets(config, sorted(set(wanted.values())))
     given = {
-        name: Given(found[secret], f"Key Vault secret {secret}") for name, secret in wanted.items()
+        name: Given(found[secret], f"{VAULT_SOURCE}{secret}") for name, secret in wanted.items()
     }
     beside = {name: given_ for name in _BESIDE_SECRETS if (given_ := _given_again(config, name))}
     draft = Draft({**beside, **given}, frozenset())
@@ -245,6 +266,23 @@ def resolved(config: Config) -> Config:
     for secret in result.secrets():
         add_secret(secret)
     return result
+
+
+def read_again(config: Config, prefix: str) -> Config:
+    """The same settings with the secrets that came from the vault read from it once more.
+
+    Args:
+        config: one that :func:`resolved` gave.
+        prefix: of the settings' names, e.g. ``SNOWFLAKE_``.
+
+    Raises: as :func:`resolved`.
+    """
+    references = {
+        BY_NAME[name].attribute: f"{KEYVAULT_PREFIX}{secret}"
+        for name, secret in config.came_from_vault(prefix).items()
+    }
+    changed: dict[str, Any] = dict(references)
+    return resolved(replace(config, **changed))
 
 
 # Settings that rules about secrets look at.

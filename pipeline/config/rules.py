@@ -283,6 +283,13 @@ def _origin(url: str) -> tuple[str, str | None, int]:
 
 _SNOWFLAKE_ALWAYS = ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_DATABASE", "SNOWFLAKE_SCHEMA")
 _KEYS = ("SNOWFLAKE_PRIVATE_KEY_FILE", "SNOWFLAKE_PRIVATE_KEY")
+_CLIENT = (
+    "SNOWFLAKE_OAUTH_CLIENT_ID",
+    "SNOWFLAKE_OAUTH_CLIENT_SECRET",
+    "SNOWFLAKE_OAUTH_TOKEN_URL",
+)
+# Authenticators whose token says which user it is.
+_USER_IN_TOKEN = ("workload_identity", "oauth_client_credentials")
 
 
 def _check_snowflake(draft: Draft) -> None:
@@ -290,11 +297,14 @@ def _check_snowflake(draft: Draft) -> None:
     if "snowflake" in draft.needs:
         for name in _SNOWFLAKE_ALWAYS:
             draft.need(name, "needed to load")
-        if kind != "workload_identity":
+        if kind not in _USER_IN_TOKEN:
             draft.need("SNOWFLAKE_USER", "needed to load")
         _check_snowflake_credentials(draft, kind)
     if draft.set(*_KEYS):
         draft.refuse(_KEYS[1], f"nothing beside {_KEYS[0]}: only one of the two")
+    if kind == "oauth_client_credentials" and draft.set("SNOWFLAKE_TOKEN"):
+        takes = "nothing when SNOWFLAKE_AUTHENTICATOR is oauth_client_credentials, or else oauth"
+        draft.refuse("SNOWFLAKE_TOKEN", takes)
     host = draft.values.get("SNOWFLAKE_HOST")
     if draft.values.get("SNOWFLAKE_PROTOCOL") == "http" and not (host and is_loopback(host)):
         draft.refuse("SNOWFLAKE_PROTOCOL", "https, unless SNOWFLAKE_HOST is this machine")
@@ -315,11 +325,18 @@ def _check_snowflake_credentials(draft: Draft, kind: str) -> None:
     elif kind == "password":
         if draft.set("SNOWFLAKE_TOKEN"):
             why += " (for SNOWFLAKE_TOKEN it is oauth or programmatic_access_token)"
+        elif draft.set(_CLIENT[0]):
+            why += f" (for {_CLIENT[0]} it is oauth_client_credentials)"
         elif not draft.set("SNOWFLAKE_AUTHENTICATOR"):
             why = "needed to load, or a key in SNOWFLAKE_PRIVATE_KEY_FILE"
         draft.need("SNOWFLAKE_PASSWORD", why)
     elif kind in ("oauth", "programmatic_access_token"):
+        if kind == "oauth" and draft.set(_CLIENT[0]):
+            why += f" (for {_CLIENT[0]} it is oauth_client_credentials)"
         draft.need("SNOWFLAKE_TOKEN", why)
+    elif kind == "oauth_client_credentials":
+        for name in _CLIENT:
+            draft.need(name, why)
 
 
 # ── limits that belong together ──────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ import os
 import sys
 
 from pipeline.config.kinds import Setting
+from pipeline.config.settings_snowflake import SNOWFLAKE
 from pipeline.folders import state_folder
 
 MIB = 1 << 20
@@ -172,86 +173,26 @@ SETTINGS: tuple[Setting, ...] = (
         "is, without instance discovery",
         default_said="the cloud's",
     ),
-    # Snowflake
-    Setting(
-        "SNOWFLAKE_ACCOUNT",
-        "text",
-        "account identifier, e.g. `ORGANISATION-ACCOUNT`",
-        needed="to load",
-    ),
-    Setting(
-        "SNOWFLAKE_USER",
-        "text",
-        "user",
-        needed="to load, unless SNOWFLAKE_AUTHENTICATOR is workload_identity",
-    ),
-    Setting("SNOWFLAKE_ROLE", "text", "role that loads", default_said="the user's"),
-    Setting(
-        "SNOWFLAKE_WAREHOUSE",
-        "text",
-        "warehouse that runs COPY and MERGE",
-        default_said="the user's",
-    ),
-    Setting("SNOWFLAKE_DATABASE", "text", "database of the tables", needed="to load"),
-    Setting("SNOWFLAKE_SCHEMA", "text", "schema of the tables", needed="to load"),
-    Setting(
-        "SNOWFLAKE_AUTHENTICATOR",
-        "choice",
-        "how the collector proves who it is to Snowflake",
-        choices=("key_pair", "password", "oauth", "workload_identity", "programmatic_access_token"),
-        aliases=(("snowflake_jwt", "key_pair"), ("snowflake", "password")),
-        default_said="`key_pair` if a key is given, else `password`",
-    ),
-    Setting(
-        "SNOWFLAKE_PRIVATE_KEY_FILE",
-        "path",
-        "PEM file with the private key",
-        needed="when SNOWFLAKE_AUTHENTICATOR is key_pair, unless SNOWFLAKE_PRIVATE_KEY is given",
-    ),
-    Setting("SNOWFLAKE_PRIVATE_KEY", "text", "the private key itself, PEM", secret=True),
-    Setting(
-        "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "text", "passphrase of the private key", secret=True
-    ),
-    Setting(
-        "SNOWFLAKE_PASSWORD",
-        "text",
-        "password; Snowflake is ending these for service users",
-        secret=True,
-        needed="when SNOWFLAKE_AUTHENTICATOR is password",
-    ),
-    Setting(
-        "SNOWFLAKE_TOKEN",
-        "text",
-        "OAuth or programmatic access token, or the workload's own",
-        secret=True,
-        needed="when SNOWFLAKE_AUTHENTICATOR is oauth or programmatic_access_token",
-    ),
-    Setting(
-        "SNOWFLAKE_HOST",
-        "host",
-        "host, for private links and the sandbox",
-        default_said="the account's",
-    ),
-    Setting(
-        "SNOWFLAKE_PORT",
-        "whole",
-        "port, for private links and the sandbox",
-        least=1,
-        most=65535,
-        default_said="the account's",
-    ),
-    Setting(
-        "SNOWFLAKE_PROTOCOL",
-        "choice",
-        "`http` only to this machine, for the sandbox",
-        choices=("https", "http"),
-        default_said="the account's",
-    ),
+    *SNOWFLAKE,
     # Batches
     _whole("BATCH_SIZE", "rows that close a batch", 1000, 1, 1_000_000, "rows"),
     _whole("BATCH_BYTES", "Arrow bytes that close a batch", 64 * MIB, 1024, 2 * GIB, "bytes"),
     _number(
-        "BATCH_TIMEOUT", "seconds after its first row that close a batch", 10, 0.05, 3600, "seconds"
+        "BATCH_TIMEOUT",
+        "seconds after its first row that close a batch, and for which it may wait for others to "
+        "be loaded with",
+        10,
+        0.05,
+        3600,
+        "seconds",
+    ),
+    _whole(
+        "LOADS_PER_MINUTE",
+        "loads into Snowflake in a minute, at most, evenly spaced; 0 = no cap",
+        0,
+        0,
+        600,
+        "loads",
     ),
     # Calling Azure
     Setting(
@@ -335,6 +276,23 @@ SETTINGS: tuple[Setting, ...] = (
         0,
         3650 * DAY_S,
         "seconds",
+    ),
+    Setting(
+        "WRITE_MODE",
+        "choice",
+        "how rows get into `RESOURCES`: `merge` keeps each `ROW_KEY` once, `append` only inserts "
+        "(cheaper in a large table) and `RESOURCES_UNIQUE` shows each once",
+        default="merge",
+        choices=("merge", "append"),
+    ),
+    _whole(
+        "RETENTION_DAYS",
+        "rows older than this are deleted, but never the newest of a resource, nor what "
+        "`DEDUPE_WINDOW` covers; 0 = everything is kept",
+        0,
+        0,
+        36_500,
+        "days",
     ),
     # Spool
     Setting(

@@ -32,6 +32,7 @@ OUR_PREFIXES = (
     "BATCH_",
     "SPOOL_",
     "DEDUPE_",
+    "RETENTION_",
     "VISIBILITY_",
     "OPS_",
     "ARM_",

@@ -64,6 +64,7 @@ class Request(msgspec.Struct, kw_only=True, gc=False):
     headers: dict[str, str] | None = None
     body: msgspec.Raw = msgspec.Raw()
     prefer: str | None = None
+    select: str | None = None
 
 
 class _Head(msgspec.Struct, kw_only=True, gc=False):

@@ -1,8 +1,8 @@
 """The message format: from the text in the queue to requests that are ready to be sent.
 
 A message either passes every rule or none of it is run. The rule that failed is the error's
-``reason``: one of the constants here and in ``targets``, ``headers`` and ``envelopes`` beside this
-file; people filter the poison queue by it, so it stays as it is.
+``reason``: one of the constants here and in ``targets``, ``headers``, ``selects`` and ``envelopes``
+beside this file; people filter the poison queue by it, so it stays as it is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from typing import Literal
 import msgspec
 
 from pipeline.errors import BadMessage
-from pipeline.message_format import envelopes, headers, microsoft_graph, read_actions, targets
+from pipeline.message_format import (
+    envelopes,
+    headers,
+    microsoft_graph,
+    read_actions,
+    selects,
+    targets,
+)
 from pipeline.message_format.excerpts import excerpt
 from pipeline.messages import ARM, MICROSOFT_GRAPH, PlannedRequest
 
@@ -128,6 +135,8 @@ def _plan(index: int, request: envelopes.Request, allow_writes: bool) -> Planned
     targets.check_length(target, where)
     if request.headers:
         headers.check_headers(request.headers, where)
+    if request.select is not None:
+        selects.check_select(request.select, request.method, where)
     # The directory lies in no subscription, whatever its paths look like.
     subscription_id, resource_group = targets.scope_of(path) if audience == ARM else ("", "")
     return PlannedRequest(
@@ -142,6 +151,7 @@ def _plan(index: int, request: envelopes.Request, allow_writes: bool) -> Planned
         resource_group=resource_group,
         audience=audience,
         prefer_graph=_prefers_graph(request, audience, where),
+        select=request.select,
     )
 
 

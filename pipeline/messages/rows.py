@@ -17,8 +17,8 @@ class Resource(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
     Attributes:
         row_key: see :mod:`stages.execute.rows`.
-        body: JSON text, or None for an answer without a body.
-        body_hash: hex digest of the body.
+        body: JSON text of what is kept, or None for an answer without a body.
+        body_hash: hex digest of it.
         source: who answered: ``provider``, ``resource-graph`` or ``microsoft-graph``.
         cached: the answer was asked for by another request.
     """
@@ -50,6 +50,8 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
         source: who gave the last answer: ``provider``, ``resource-graph`` or ``microsoft-graph``;
             None if nobody did.
         cached: the answer was asked for by another request, and ``attempts`` counts none.
+        body_hash: hex digest of all of its resources as Azure gave them, in their order, whatever
+            is kept of them; None unless complete.
     """
 
     outcome: str
@@ -66,6 +68,7 @@ class Outcome(msgspec.Struct, array_like=True, gc=False, frozen=True):
     completed_at_us: int
     source: str | None = None
     cached: bool = False
+    body_hash: str | None = None
 
 
 class RequestKey(msgspec.Struct, array_like=True, gc=False, frozen=True):

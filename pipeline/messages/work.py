@@ -27,6 +27,7 @@ class PlannedRequest(msgspec.Struct, array_like=True, gc=False, frozen=True):
         resource_group: as in the path, or "".
         audience: :data:`ARM` or :data:`MICROSOFT_GRAPH`.
         prefer_graph: Resource Graph is asked first, where it may know the answer.
+        select: JMESPath expression, checked, that says what is kept of each resource; or None.
     """
 
     index: int
@@ -40,6 +41,7 @@ class PlannedRequest(msgspec.Struct, array_like=True, gc=False, frozen=True):
     resource_group: str
     audience: str = ARM
     prefer_graph: bool = False
+    select: str | None = None
 
 
 class LeaseRef(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -15,6 +15,9 @@ from pipeline.messages import LeaseRef, Outcome, Part, RequestKey, Resource, Row
 
 # What a row's other columns take in Arrow, about; the body is counted exactly.
 ROW_OVERHEAD_BYTES = 600
+# Rows are kept as Python's objects until there are so many bytes of them: those take twice what
+# Arrow does, and a batch of them beside the batch made of them would be three.
+CHUNK_BYTES = 4 * 1024 * 1024
 
 
 def size_of(rows: Rows) -> int:
@@ -36,8 +39,10 @@ class BatchBuilder:
         self.resources = 0
         self.requests = 0
         self.size_bytes = 0
-        self._resource_rows: list[tuple[Any, ...]] = []
-        self._request_rows: list[tuple[Any, ...]] = []
+        # Of rows that are not yet in Arrow.
+        self._open_bytes = 0
+        self._resource_rows = _Rows(tables.RESOURCES)
+        self._request_rows = _Rows(tables.REQUESTS)
         self._parts: dict[tuple[int, int, int], Part] = {}
 
     def __len__(self) -> int:
@@ -55,7 +60,11 @@ class BatchBuilder:
             expects = rows.outcome.rows
             self._request_rows.append(self._request(lease, request, rows.outcome))
             self.requests += 1
-        self.size_bytes += size_of(rows)
+        size_bytes = size_of(rows)
+        self.size_bytes += size_bytes
+        self._open_bytes += size_bytes
+        if self._open_bytes >= CHUNK_BYTES:
+            self._close_chunks()
         key = (lease.lease_id, lease.attempt, request.index)
         before = self._parts.get(key)
         count = len(rows.resources) + (before.rows if before is not None else 0)
@@ -68,11 +77,13 @@ class BatchBuilder:
 
     def build(self) -> tuple[pa.Table, pa.Table, list[Part]]:
         """The batch's resources, requests and parts."""
-        return (
-            _table(self._resource_rows, tables.RESOURCES),
-            _table(self._request_rows, tables.REQUESTS),
-            self.parts,
-        )
+        self._close_chunks()
+        return self._resource_rows.table(), self._request_rows.table(), self.parts
+
+    def _close_chunks(self) -> None:
+        self._open_bytes = 0
+        self._resource_rows.close_chunk()
+        self._request_rows.close_chunk()
 
     def _resource(
         self, lease: LeaseRef, request: RequestKey, resource: Resource
@@ -124,13 +135,29 @@ class BatchBuilder:
             self.batch_id,
             outcome.source,
             outcome.cached,
+            outcome.body_hash,
             lease.enqueued_at_us,
         )
 
 
-def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    if not rows:
-        return schema.empty_table()
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
+class _Rows:
+    """Rows of a table, turned into Arrow chunk by chunk."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._open: list[tuple[Any, ...]] = []
+        self._chunks: list[pa.RecordBatch] = []
+
+    def append(self, row: tuple[Any, ...]) -> None:
+        self._open.append(row)
+
+    def close_chunk(self) -> None:
+        if not self._open:
+            return
+        columns = zip(*self._open, strict=True)
+        arrays = [pa.array(c, field.type) for c, field in zip(columns, self._schema, strict=True)]
+        self._chunks.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._open = []
+
+    def table(self) -> pa.Table:
+        return pa.Table.from_batches(self._chunks, schema=self._schema)

@@ -60,6 +60,8 @@ class Batch(Stage):
             case Flush():
                 async with self._filling:
                     await self._seal()
+                # After the word of the last batch: it does not wait for company either.
+                await self.send("load", message)
 
     async def drain(self, request: Drain) -> None:
         """Seal what is here."""

@@ -1,7 +1,8 @@
 """Answers become rows here: one for each element of a list, or one for the whole answer.
 
 Bodies are never parsed to objects and written again: a row's body is the very text that ARM sent,
-so numbers keep their digits and nothing is read twice.
+so numbers keep their digits and nothing is read twice. Only where a request has a ``select`` is it
+what that makes of the text; what the row says beside it is still of the whole resource.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from pipeline.messages import MICROSOFT_GRAPH, PROVIDER, PlannedRequest, Resource
 from pipeline.undecodable import UNDECODABLE
+from stages.execute.selecting import SelectFailed, Selector
 from stages.execute.targets import collection_of
 
 # Snowflake takes 16 MiB in a VARIANT; the limit counts it decompressed.
@@ -153,7 +155,14 @@ class RowMaker:
         self._path = request.target.partition("?")[0]
         self._seen: Counter[str] = Counter()
         self._listed = False
+        self._selector = Selector(request.select) if request.select is not None else None
+        self._whole = hashlib.blake2b(digest_size=KEY_BYTES)
         self.count = 0
+
+    @property
+    def body_hash(self) -> str:
+        """Digest of all resources so far as Azure gave them, in their order."""
+        return self._whole.hexdigest()
 
     def rows(
         self, page: Page, collected_at_us: int, source: str = PROVIDER, *, cached: bool = False
@@ -167,7 +176,8 @@ class RowMaker:
             cached: another request asked for it.
 
         Raises:
-            BodyTooLarge: a resource is larger than Snowflake takes.
+            BodyTooLarge: a resource, or what is selected of it, is larger than Snowflake takes.
+            SelectFailed: the request's ``select`` cannot be applied to one.
             BrokenBody: an element cannot be read, or a page after the first of a list is no list.
                 Nothing was counted then: the page may be asked for again.
         """
@@ -182,6 +192,19 @@ class RowMaker:
             for body, element in zip(bodies, elements, strict=True)
         ]
 
+    def _kept(self, body: bytes) -> bytes:
+        """What the request's ``select`` keeps of a resource."""
+        assert self._selector is not None
+        try:
+            kept = self._selector.select(body)
+        except SelectFailed as error:
+            raise SelectFailed(f"element {self.count}: {error}") from error
+        if len(kept) > MAX_BODY_BYTES:
+            raise BodyTooLarge(
+                f"select makes {len(kept)} bytes of element {self.count}; at most {MAX_BODY_BYTES}"
+            )
+        return kept
+
     def _row(
         self,
         body: bytes | None,
@@ -190,6 +213,11 @@ class RowMaker:
         source: str,
         cached: bool,
     ) -> Resource:
+        body_hash = _digest(body) if body is not None else None
+        self._whole.update((body_hash or "-").encode())
+        if body is not None and self._selector is not None:
+            body = self._kept(body)
+            body_hash = _digest(body)
         place = self.count if self._listed else None
         self.count += 1
         resource_id = _text(element.id)
@@ -214,7 +242,7 @@ class RowMaker:
             or None,
             resource_group=_first(_GROUP, where) or self._request.resource_group or None,
             body=body,
-            body_hash=_digest(body) if body is not None else None,
+            body_hash=body_hash,
             collected_at_us=collected_at_us,
             source=source,
             cached=cached,

@@ -17,6 +17,7 @@ from stages.execute.operation import Operation, OperationFailed
 from stages.execute.origin import ForeignLink, Origin
 from stages.execute.paging import Paging, PagingFailed, is_graph_query
 from stages.execute.recorded import Recorded, RecordedPage, Recording
+from stages.execute.refusals import is_retryable, outcome_of, throttles_scope
 from stages.execute.retries import Retries
 from stages.execute.rows import (
     BodyTooLarge,
@@ -26,6 +27,7 @@ from stages.execute.rows import (
     error_of,
     parse_page,
 )
+from stages.execute.selecting import SelectFailed
 from stages.execute.sources import FALL_BACK_STATUS, from_graph, is_covered, source_of
 from stages.execute.steps import (
     Again,
@@ -44,13 +46,8 @@ from stages.execute.waits import no_room_wait_s
 # Of an error message in the ledger.
 MAX_ERROR_CHARS = 2_000
 
-_RETRYABLE_STATUS = frozenset({408, 500, 502, 503, 504})
-_GRAPH_THROTTLED = "RateLimiting"
-_SCOPE_THROTTLED = frozenset(
-    {"SubscriptionRequestsThrottled", "TenantRequestsThrottled", _GRAPH_THROTTLED}
-)
 # What no other try mends.
-_ENDED = (BodyTooLarge, ForeignLink, OperationFailed, PagingFailed, ResultTruncated)
+_ENDED = (BodyTooLarge, ForeignLink, OperationFailed, PagingFailed, ResultTruncated, SelectFailed)
 
 
 class RequestRun:
@@ -194,6 +191,9 @@ class RequestRun:
                 self._add(page, cached=True)
         except NoRoom as error:
             return self._hold_back(str(error))
+        except (BodyTooLarge, SelectFailed) as error:
+            # What this request keeps of it: whoever asked may keep something else.
+            return self._ended(error, now_us, recorded.status)
         self._paging.pages = len(recorded.pages)
         return self._done(
             recorded.outcome, now_us, recorded.status, recorded.error_code,
@@ -227,8 +227,7 @@ class RequestRun:
         except BrokenBody as error:
             return self._retry("BrokenBody", str(error), answer, now_s, now_us)
         except _ENDED as error:
-            code = getattr(error, "code", type(error).__name__)
-            return self._done("failed", now_us, status, code, str(error))
+            return self._ended(error, now_us, status)
         return self._refused(answer, now_s, now_us)
 
     def _refused(self, answer: Answer, now_s: float, now_us: int) -> Step:
@@ -240,7 +239,7 @@ class RequestRun:
         if self._by_graph and status in FALL_BACK_STATUS:
             self._begin_anew()
             return Again()
-        if status == 429 or status in _RETRYABLE_STATUS:
+        if is_retryable(status):
             return self._retry(code or f"Http{status}", message, answer, now_s, now_us)
         if status == 304:
             text = "nothing came: the request has an If- header of its own"
@@ -251,12 +250,7 @@ class RequestRun:
             return self._done(
                 "failed", now_us, status, "Redirected", f"not followed with a token: {where}"
             )
-        outcome = "rejected" if status < 500 else "failed"
-        if status in (401, 403):
-            outcome = "forbidden"
-        elif status == 404:
-            # A page or a result that is gone does not mean that the resource is.
-            outcome = "not_found" if self.call.target == self.planned.target else "failed"
+        outcome = outcome_of(status, of_itself=self.call.target == self.planned.target)
         return self._done(outcome, now_us, status, code or f"Http{status}", message)
 
     def unanswered(self, error: ExchangeFailed, now_s: float, now_us: int) -> Step:
@@ -279,6 +273,10 @@ class RequestRun:
     def out_of_time(self, now_s: float) -> bool:
         """The request's total time is over."""
         return self._retries.late(now_s)
+
+    def _ended(self, error: Exception, now_us: int, status: int) -> Done:
+        code = getattr(error, "code", type(error).__name__)
+        return self._done("failed", now_us, status, code, str(error))
 
     # ── how it goes on ───────────────────────────────────────────────────────────────────────
 
@@ -341,9 +339,7 @@ class RequestRun:
         throttled = status == 429
         wait = self._retries.next(answer, now_s)
         if throttled:
-            # Resource Graph counts what it answers; the calls beside it are ARM's to count.
-            whole = code in _SCOPE_THROTTLED and not (self._by_graph and code == _GRAPH_THROTTLED)
-            self.refusal = Refusal(wait.wait_s, whole)
+            self.refusal = Refusal(wait.wait_s, throttles_scope(code, by_graph=self._by_graph))
         if wait.asked_s > self._limits.max_wait_s and self.may_be_put_off:
             return PutOff(wait.asked_s)
         unclear = answer is not None and not throttled and not self._call_repeatable
@@ -392,6 +388,7 @@ class RequestRun:
             completed_at_us=now_us,
             source=self._source,
             cached=cached,
+            body_hash=self._rows.body_hash if outcome == "complete" else None,
         )
         return Done(ledger, self._held.complete(ledger))
 

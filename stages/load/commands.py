@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from datetime import UTC, date, datetime
+
 from pipeline.config import Config
 from pipeline.errors import EXIT_DEPENDENCY, EXIT_DONE
-from stages.load import context, migrations, schema
+from stages.load import context, migrations, retention, schema
 from stages.load.checks import run_checks
-from stages.load.session import connect
+from stages.load.grants import reader_grants
+from stages.load.session import Session, connect
 
 
-def init_snowflake(config: Config, print_only: bool = False) -> int:
+def init_snowflake(config: Config, print_only: bool = False, reader_role: str | None = None) -> int:
     """Create the tables and views that are missing, and bring those that are there up to date.
 
     Args:
         config: the SNOWFLAKE settings; with ``print_only`` not even these are needed.
         print_only: show the SQL and connect to nothing.
+        reader_role: a role that is to read all of it, also what later versions make.
 
     Returns:
         Exit code 0.
@@ -27,6 +32,7 @@ def init_snowflake(config: Config, print_only: bool = False) -> int:
         if config.snowflake_database and config.snowflake_schema:
             print(f"USE SCHEMA {config.snowflake_database}.{config.snowflake_schema};\n")
         print(migrations.script(), end="")
+        print("\n" + _readers(config, reader_role))
         return EXIT_DONE
     with connect(config) as session:
         context.require(config, session)
@@ -36,15 +42,64 @@ def init_snowflake(config: Config, print_only: bool = False) -> int:
             # Those that are recorded too: somebody may have dropped a view since.
             schema.update(session, migrations.migrations())
         schema.check(session)
+        _grant(config, session, reader_role)
     if migrations.is_newer(done):
         print(f"nothing done: the tables are of a newer version ({max(done)}) than this program")
         return EXIT_DONE
     for name in schema.OBJECTS:
-        print(f"{name:<17} {'created' if name in absent else 'was there'}")
+        print(f"{name:<20} {'created' if name in absent else 'was there'}")
     for one in migrations.migrations():
         name = f"migration {one.version}"
-        print(f"{name:<17} {'was there' if one.version in done else 'applied'} ({one.name})")
+        print(f"{name:<20} {'was there' if one.version in done else 'applied'} ({one.name})")
     return EXIT_DONE
+
+
+def prune(config: Config, *, dry_run: bool = False) -> int:
+    """Delete the history that RETENTION_DAYS lets go, and print what went from each table.
+
+    Args:
+        config: RETENTION_DAYS, DEDUPE_WINDOW and the SNOWFLAKE settings.
+        dry_run: only count.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ConfigError: RETENTION_DAYS is 0, or a setting is missing.
+        DependencyError: Snowflake cannot be reached or refuses; what was deleted stays so.
+    """
+    limit = retention.limit_of(datetime.now(UTC), config.retention_days, config.dedupe_window)
+    rows: Counter[str] = Counter()
+    days: dict[str, set[date]] = defaultdict(set)
+    with connect(config) as session:
+        context.require(config, session)
+        for step in retention.plan(session, limit):
+            table = step.sweep.table
+            rows[table] += step.rows if dry_run else retention.delete(session, step)
+            days[table].add(step.start.date())
+    print(f"older than {limit:%Y-%m-%d %H:%M} UTC:")
+    for table in dict.fromkeys(sweep.table for sweep in retention.SWEEPS):
+        said = "would be deleted" if dry_run else "deleted"
+        span = f" of {len(days[table])} days, from {min(days[table])}" if days[table] else ""
+        print(f"{table:<17} {rows[table]:,} rows {said}{span}")
+    return EXIT_DONE
+
+
+def _grant(config: Config, session: Session, role: str | None) -> None:
+    if role is not None:
+        where = (config.required("snowflake_database"), config.required("snowflake_schema"))
+        for statement in reader_grants(role, *where):
+            session.run(statement)
+
+
+def _readers(config: Config, role: str | None) -> str:
+    """The grants as SQL text; as a comment where no role is named."""
+    where = (config.snowflake_database or "<database>", config.snowflake_schema or "<schema>")
+    lines = [f"{statement};" for statement in reader_grants(role or "<role>", *where)]
+    if role is None:
+        head = ["For a role that only reads (--reader-role NAME writes its name in):", *lines]
+        lines = [f"-- {line}" for line in head]
+    return "\n".join(lines)
 
 
 def test_snowflake(config: Config) -> int:

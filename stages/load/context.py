@@ -1,4 +1,4 @@
-"""Warehouse, database and schema of a session: a login succeeds without them.
+"""Role, warehouse, database and schema of a session: a login succeeds without most of them.
 
 Snowflake says so only at the first statement that needs one, and not which one was asked for.
 """
@@ -6,7 +6,7 @@ Snowflake says so only at the first statement that needs one, and not which one 
 from __future__ import annotations
 
 from pipeline.config import Config
-from pipeline.errors import NotThere
+from pipeline.errors import NotThere, Unauthorised
 from stages.load.failures import WHAT
 from stages.load.session import Session
 
@@ -26,6 +26,20 @@ def require(config: Config, session: Session) -> None:
     if found:
         problem = "; ".join(error.problem for error in found)
         raise NotThere(WHAT, problem, " - ".join(error.hint for error in found))
+
+
+def role(config: Config, session: Session) -> str:
+    """The role in force.
+
+    Raises:
+        Unauthorised: none is.
+    """
+    current = session.value("SELECT CURRENT_ROLE()")
+    if current:
+        return str(current)
+    user = config.snowflake_user or "<user>"
+    hint = f"set SNOWFLAKE_ROLE, or: ALTER USER {user} SET DEFAULT_ROLE = …;"
+    raise Unauthorised(WHAT, "the user has no role that could be taken", hint)
 
 
 def warehouse(config: Config, session: Session) -> str:
@@ -52,17 +66,34 @@ def database_and_schema(config: Config, session: Session) -> str:
     Raises:
         NotThere: one of them is not.
     """
-    role, database, current = session.run(
-        "SELECT CURRENT_ROLE(), CURRENT_DATABASE(), CURRENT_SCHEMA()"
-    )[0]
-    wanted, wanted_schema = config.snowflake_database, config.snowflake_schema
-    if not database:
-        problem = f"no database {wanted}, or role {role} may not use it"
-        hint = f"check SNOWFLAKE_DATABASE, or: GRANT USAGE ON DATABASE {wanted} TO ROLE {role};"
-        raise NotThere(WHAT, problem, hint)
-    if not current:
-        name = f"{wanted}.{wanted_schema}"
-        problem = f"no schema {name}, or role {role} may not use it"
-        hint = f"CREATE SCHEMA {name}; or: GRANT USAGE ON SCHEMA {name} TO ROLE {role};"
-        raise NotThere(WHAT, problem, hint)
-    return f"{database}.{current}"
+    return f"{database(config, session)}.{schema(config, session)}"
+
+
+def database(config: Config, session: Session) -> str:
+    """The database in force.
+
+    Raises:
+        NotThere: none is.
+    """
+    role, current = session.run("SELECT CURRENT_ROLE(), CURRENT_DATABASE()")[0]
+    if current:
+        return str(current)
+    wanted = config.snowflake_database
+    problem = f"no database {wanted}, or role {role} may not use it"
+    hint = f"check SNOWFLAKE_DATABASE, or: GRANT USAGE ON DATABASE {wanted} TO ROLE {role};"
+    raise NotThere(WHAT, problem, hint)
+
+
+def schema(config: Config, session: Session) -> str:
+    """The schema in force.
+
+    Raises:
+        NotThere: none is.
+    """
+    role, current = session.run("SELECT CURRENT_ROLE(), CURRENT_SCHEMA()")[0]
+    if current:
+        return str(current)
+    name = f"{config.snowflake_database}.{config.snowflake_schema}"
+    problem = f"no schema {name}, or role {role} may not use it"
+    hint = f"CREATE SCHEMA {name}; or: GRANT USAGE ON SCHEMA {name} TO ROLE {role};"
+    raise NotThere(WHAT, problem, hint)

@@ -10,19 +10,26 @@ from cryptography.hazmat.primitives import serialization
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError
+from stages.load import workload
+from stages.load.oauth import access_token
 
 
 def login_arguments(config: Config) -> dict[str, Any]:
     """Arguments of ``snowflake.connector.connect`` for SNOWFLAKE_AUTHENTICATOR.
 
+    A key file is read and a token is asked for at each login, so that a new one is taken.
+
     Raises:
         ConfigError: a secret is missing, or the private key cannot be used.
+        DependencyError: as :func:`stages.load.oauth.access_token`.
     """
     match config.snowflake_authenticator:
         case "key_pair":
             return {"authenticator": "SNOWFLAKE_JWT", "private_key": _private_key(config)}
         case "oauth":
             return {"authenticator": "OAUTH", "token": config.required("snowflake_token")}
+        case "oauth_client_credentials":
+            return {"authenticator": "OAUTH", "token": access_token(config)}
         case "programmatic_access_token":
             token = config.required("snowflake_token")
             return {"authenticator": "PROGRAMMATIC_ACCESS_TOKEN", "token": token}
@@ -36,6 +43,7 @@ def _workload_identity(config: Config) -> dict[str, Any]:
     if config.snowflake_token:  # a token of a provider that the connector does not know itself
         provider = {"workload_identity_provider": "OIDC", "token": config.snowflake_token}
     else:
+        workload.bound()
         provider = {"workload_identity_provider": "AZURE"}
     return {"authenticator": "WORKLOAD_IDENTITY", **provider}
 

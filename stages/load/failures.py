@@ -26,6 +26,10 @@ NO_WAREHOUSE = 606
 _TEXT_LIMIT_CHARS = 400
 
 
+class SecretRefused(Unauthorised):
+    """A login whose key, token or password is not, or no longer, the right one."""
+
+
 class _Meaning(NamedTuple):
     kind: type[DependencyError]
     hint: str
@@ -35,16 +39,19 @@ _ACCOUNT = _Meaning(
     NotThere, "there is no such account here: check SNOWFLAKE_ACCOUNT and SNOWFLAKE_HOST"
 )
 _IDENTITY = _Meaning(
-    Unauthorised,
+    SecretRefused,
     "check SNOWFLAKE_USER and its key, token or password; a public key is set with "
     "ALTER USER … SET RSA_PUBLIC_KEY = '…'",
 )
-_EXPIRED = _Meaning(Unauthorised, "the token has expired or was revoked: get a new SNOWFLAKE_TOKEN")
+_EXPIRED = _Meaning(
+    SecretRefused, "the token has expired or was revoked: get a new SNOWFLAKE_TOKEN"
+)
 _NETWORK_POLICY = _Meaning(
     Unauthorised, "a network policy of the account refuses this host's address"
 )
 _ROLE = _Meaning(Unauthorised, "check SNOWFLAKE_ROLE, or: GRANT ROLE <role> TO USER <user>;")
-_GRANT = _Meaning(Unauthorised, "the role lacks a grant: azure-collector test-snowflake says which")
+GRANT_HINT = "the role lacks a grant: azure-collector test-snowflake says which"
+_GRANT = _Meaning(Unauthorised, GRANT_HINT)
 _OBJECT = _Meaning(
     NotThere,
     "check SNOWFLAKE_DATABASE and SNOWFLAKE_SCHEMA, and that the role has USAGE on both; "
@@ -54,11 +61,15 @@ _WAREHOUSE = _Meaning(
     NotThere,
     "check SNOWFLAKE_WAREHOUSE, or: GRANT USAGE ON WAREHOUSE <warehouse> TO ROLE <role>;",
 )
+_NO_RESUME = _Meaning(
+    NotThere, "raise the quota of its resource monitor, or name another SNOWFLAKE_WAREHOUSE"
+)
 _SESSION = _Meaning(Unreachable, "the session has ended; a new one is opened")
 # The one thing that is created without OR REPLACE or IF NOT EXISTS is write_pandas's stage, and its
 # name is random.
 _REPEATED = _Meaning(Unreachable, "a statement was repeated as its answer was lost; it begins anew")
 _BUSY = _Meaning(Unreachable, "other statements hold the table; it is tried again")
+_CUT_OFF = _Meaning(Unreachable, "Snowflake has ended the statement; it is tried again")
 
 _LOGIN_CODES: dict[int, _Meaning] = {
     290404: _ACCOUNT,
@@ -66,19 +77,23 @@ _LOGIN_CODES: dict[int, _Meaning] = {
     390186: _ROLE,
     390422: _NETWORK_POLICY,
     390420: _NETWORK_POLICY,
-    **dict.fromkeys((390303, 390318, 394301, 394302, 394303), _EXPIRED),
+    **dict.fromkeys((390303, 390318, 394301, 394302, 394303, 394400), _EXPIRED),
     **dict.fromkeys((390100, 390101, 390144, 394300, 394304, 394305, 394306), _IDENTITY),
     **dict.fromkeys((251005, 251006, 251008, 251018), _IDENTITY),
 }
+# Where Snowflake's codes of refused logins and tokens are.
+_REFUSED_LOGINS = range(390000, 396000)
 _STATEMENT_CODES: dict[int, _Meaning] = {
     # 390112 is renewed by the connector; when it is seen here, that failed.
     **dict.fromkeys(
         (390104, 390110, 390111, 390112, 390113, 390114, 390115, 390195, 390303, 390318, 290401),
         _SESSION,
     ),
-    **dict.fromkeys((604, 625, 626, 628, 630), _BUSY),
+    **dict.fromkeys((625, 626, 628), _BUSY),
+    **dict.fromkeys((603, 604, 630), _CUT_OFF),
     2002: _REPEATED,
-    3001: _GRANT,
+    **dict.fromkeys((3001, 3041), _GRANT),
+    90073: _NO_RESUME,
     NO_WAREHOUSE: _WAREHOUSE,
     **dict.fromkeys((*NO_SUCH_OBJECT, 90105, 90106), _OBJECT),
 }
@@ -91,6 +106,10 @@ def login_error(error: Exception) -> DependencyError:
     """What a failed login means."""
     if isinstance(error, sf.ForbiddenError):  # Snowflake's front end knows no such account
         return _ACCOUNT.kind(WHAT, _text(error), _ACCOUNT.hint)
+    code = code_of(error)
+    # The connector's class says that the connection failed; the code, that there was an answer.
+    if code in _REFUSED_LOGINS and code not in _LOGIN_CODES:
+        return Unauthorised(WHAT, _text(error), "Snowflake refuses the login")
     return _as(error, _LOGIN_CODES)
 
 

@@ -27,8 +27,17 @@ PAUSE_LIMIT_S = 60.0
 # The folder is this collector's own: who still holds the note is a process of the one before, whose
 # supervisor was killed. It ends by itself, and until then its transaction may be in the way.
 PREDECESSOR_LIMIT_S = 3.0
+# "Max LOB size exceeded": the text is within the limit, the VARIANT that it becomes is not
+# (Snowflake's behaviour change 1779).
+TOO_LARGE = 100082
+LARGE = "Snowflake refuses the body: it is too large for a VARIANT"
+# WRITE_MODE without a MERGE into RESOURCES.
+APPEND = "append"
 # Set-aside rows that get a log line of their own, for each load.
 LOGGED_ROWS = 20
+# How often Snowflake may refuse rows of one load before that is taken for an error: all that are
+# not JSON are found at once, those whose VARIANT is too large one after the other.
+REFUSALS_LIMIT = 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Loaded:
     Attributes:
         resources: rows that are new in RESOURCES; those that were there are not counted.
         requests: rows of REQUESTS that are new or replaced.
-        set_aside: rows that Snowflake cannot take; each is logged with its reason.
+        set_aside: rows that Snowflake cannot take; each is in REJECTED_ROWS with its reason.
         staging_s: seconds for ``write_pandas``.
         merging_s: seconds from BEGIN to COMMIT.
     """
@@ -54,8 +63,8 @@ class Loader:
     """Loads sealed batches, one load at a time, over one session that it opens when it needs it.
 
     Args:
-        config: the SNOWFLAKE settings, DEDUPE_WINDOW, and the spool's folder for a note to the
-            loader that comes after.
+        config: the SNOWFLAKE settings, WRITE_MODE, DEDUPE_WINDOW, and the spool's folder for a
+            note to the loader that comes after.
     """
 
     def __init__(self, config: Config) -> None:
@@ -63,6 +72,7 @@ class Loader:
         self._session: Session | None = None
         self._note = Note(config.spool_dir)
         self._fingerprint = proof.fingerprint(config)
+        self._told = unfit.Told()
         # The open session has not been checked: another was, a moment ago.
         self._trusting = False
 
@@ -88,7 +98,7 @@ class Loader:
             if not self._trusting:
                 context.require(self._config, session)
                 schema.ensure(session)
-                _rehearse(session)
+                self._rehearse(session)
                 self._prove()
         except BaseException:
             self._end(session)
@@ -175,30 +185,29 @@ class Loader:
         self._note.write(noted)
 
     def _load(self, session: Session, batches: Sequence[SealedBatch]) -> Loaded:
+        session.tag([batch.batch_id for batch in batches])
         resources, aside = unfit.split(pa.concat_tables([batch.resources for batch in batches]))
         requests = pa.concat_tables([batch.requests for batch in batches])
-        requests = unfit.tell_ledger(requests, aside)
         start_s = time.monotonic()
-        for name, rows in (
-            (merge.STAGED_RESOURCES, resources),
-            (merge.STAGED_REQUESTS, requests),
-        ):
-            if rows.num_rows:
-                staging.stage_rows(session, name, rows)
+        if resources.num_rows:
+            staging.stage_rows(session, merge.STAGED_RESOURCES, resources)
+        self._stage_told(session, requests, aside)
         staged_s = time.monotonic()
-        statements = _statements(resources, requests, self._config.dedupe_window)
-        try:
-            counts = _transaction(session, statements)
-        except DependencyError as error:
-            if failures.code_of(error) != failures.NOT_JSON:
-                raise
-            session.run("ROLLBACK")
-            refused = _remove_refused(session)
-            aside += refused
-            if requests.num_rows:
-                requests = unfit.tell_ledger(requests, refused)
-                staging.stage_rows(session, merge.STAGED_REQUESTS, requests)
-            counts = _transaction(session, statements)
+        statements = self._statements(resources, requests)
+        for _ in range(REFUSALS_LIMIT):
+            try:
+                counts = _take_over(session, statements, aside)
+                break
+            except DependencyError as error:
+                refused = _refused(session, error)
+                if not refused:
+                    raise
+                aside += refused
+                self._stage_told(session, requests, aside)
+        else:
+            problem = f"rows of one load were refused {REFUSALS_LIMIT} times"
+            raise DependencyError(failures.WHAT, problem)
+        self._told.committed(requests)
         _report(aside)
         return Loaded(
             resources=counts.get("RESOURCES", 0),
@@ -208,48 +217,90 @@ class Loader:
             merging_s=time.monotonic() - staged_s,
         )
 
+    def _stage_told(
+        self, session: Session, requests: pa.Table, aside: Sequence[unfit.Unfit]
+    ) -> None:
+        """Stage REQUESTS, which own up to rows that are set aside, and REJECTED_ROWS."""
+        self._told.remember(aside)
+        rejected = unfit.to_table(aside, datetime.now(UTC))
+        for name, rows in (
+            (merge.STAGED_REQUESTS, self._told.tell(requests)),
+            (merge.STAGED_REJECTED, rejected),
+        ):
+            if rows.num_rows:
+                staging.stage_rows(session, name, rows)
+
+    def _statements(self, resources: pa.Table, requests: pa.Table) -> dict[str, str]:
+        """What fills each table. The ledger comes last: what it locks is held shortest."""
+        oldest = [_least(rows, "ENQUEUED_AT") for rows in (resources, requests) if rows.num_rows]
+        since = merge.look_back(min(oldest), self._config.dedupe_window) if oldest else None
+        made = {}
+        if resources.num_rows and self._config.write_mode == APPEND:
+            bounds = [_least(resources, name) for name in ("ENQUEUED_AT", "COLLECTED_AT")]
+            made["RESOURCES"] = merge.append_resources(*bounds)
+        elif resources.num_rows:
+            made["RESOURCES"] = merge.merge_resources(since)
+        made["REJECTED_ROWS"] = merge.merge_rejected(since)
+        if requests.num_rows:
+            made["REQUESTS"] = merge.merge_requests(since)
+        return made
+
+    def _rehearse(self, session: Session) -> None:
+        """See that a load would be let: a missing right shows at the start, not when rows wait.
+
+        EXPLAIN checks rights and columns as the statement itself does, and neither runs a warehouse
+        nor waits for another collector's MERGE.
+        """
+        since = datetime.now(UTC)
+        for name, columns in (
+            (merge.STAGED_RESOURCES, tables.RESOURCES),
+            (merge.STAGED_REQUESTS, tables.REQUESTS),
+            (merge.STAGED_REJECTED, unfit.COLUMNS),
+        ):
+            session.run(staging.table_sql(name, columns))
+        if self._config.write_mode == APPEND:
+            fill = merge.append_resources(since, since)
+        else:
+            fill = merge.merge_resources(since)
+        for statement in (fill, merge.merge_requests(since)):
+            session.run(f"EXPLAIN {statement}")
+        try:
+            session.run(f"EXPLAIN {merge.merge_rejected(since)}")
+        except (NotThere, Unauthorised) as error:
+            _warn_unkept(error)
+
 
 def _without(own: int | None, sessions: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(other for other in sessions if other != own)
 
 
-def _rehearse(session: Session) -> None:
-    """See that a load would be let: a missing right shows at the start, not when rows wait.
+def _least(rows: pa.Table, column: str) -> datetime:
+    least: datetime = pc.min(rows[column]).as_py()
+    return least
 
-    EXPLAIN checks rights and columns as the statement itself does, and neither runs a warehouse nor
-    waits for another collector's MERGE.
+
+def _take_over(
+    session: Session, statements: dict[str, str], aside: Sequence[unfit.Unfit]
+) -> dict[str, int]:
+    """Run what fills the tables in one transaction; return the rows each statement has changed.
+
+    Rows that can be loaded do not wait until REJECTED_ROWS can be written: the others are logged,
+    and REQUESTS says that they are missing.
     """
-    since = datetime.now(UTC)
-    for name, columns in (
-        (merge.STAGED_RESOURCES, tables.RESOURCES),
-        (merge.STAGED_REQUESTS, tables.REQUESTS),
-    ):
-        session.run(staging.table_sql(name, columns))
-    for statement in (merge.merge_resources(since), merge.merge_requests(since)):
-        session.run(f"EXPLAIN {statement}")
-
-
-def _statements(resources: pa.Table, requests: pa.Table, dedupe_window_s: float) -> dict[str, str]:
-    """The MERGE of each table that has rows to take."""
-    oldest = [_oldest(rows) for rows in (resources, requests) if rows.num_rows]
-    if not oldest:
-        return {}
-    since = merge.look_back(min(oldest), dedupe_window_s)
-    made = {}
-    if resources.num_rows:
-        made["RESOURCES"] = merge.merge_resources(since)
-    if requests.num_rows:
-        made["REQUESTS"] = merge.merge_requests(since)
-    return made
-
-
-def _oldest(rows: pa.Table) -> datetime:
-    oldest: datetime = pc.min(rows["ENQUEUED_AT"]).as_py()
-    return oldest
+    without = {table: sql for table, sql in statements.items() if table != "REJECTED_ROWS"}
+    if not aside:
+        return _transaction(session, without) if without else {}
+    try:
+        return _transaction(session, statements)
+    except (NotThere, Unauthorised) as error:
+        session.run("ROLLBACK")
+        changed = _transaction(session, without)
+        _warn_unkept(error)
+        return changed
 
 
 def _transaction(session: Session, statements: dict[str, str]) -> dict[str, int]:
-    """Run MERGEs in one transaction; return the rows each has changed."""
+    """Run statements in one transaction; return the rows each has changed."""
     changed = {}
     session.run("BEGIN TRANSACTION")
     answered_s = time.time()
@@ -271,13 +322,31 @@ def _no_pause_since(answered_s: float) -> None:
         raise Unreachable(failures.WHAT, problem, "the batch is loaded again")
 
 
-def _remove_refused(session: Session) -> list[unfit.Unfit]:
-    found = session.run(merge.REFUSED_ROWS)
-    session.run(merge.REMOVE_REFUSED_ROWS)
-    return [
-        unfit.Unfit(str(key), str(message), int(index), str(batch), "body is not JSON")
-        for key, message, index, batch in found
+def _refused(session: Session, error: DependencyError) -> list[unfit.Unfit]:
+    """Take the rows out of what is staged that Snowflake has refused; none if it is no row's fault.
+
+    The transaction is rolled back.
+    """
+    code = failures.code_of(error)
+    if code not in (failures.NOT_JSON, TOO_LARGE):
+        return []
+    session.run("ROLLBACK")
+    which = merge.REFUSED if code == failures.NOT_JSON else merge.LARGEST
+    found = [
+        dict(zip(merge.DESCRIBED, row, strict=True))
+        for row in session.run(merge.staged_rows(which))
     ]
+    session.run(merge.remove_staged(which))
+    return [
+        unfit.unfit(row, unfit.why_refused(row["BODY"]) if code == failures.NOT_JSON else LARGE)
+        for row in found
+    ]
+
+
+def _warn_unkept(error: DependencyError) -> None:
+    log.bind(action="rejected_rows_unkept").warning(
+        "REJECTED_ROWS cannot be written: rows that cannot be loaded are only logged: {}", error
+    )
 
 
 def _report(aside: list[unfit.Unfit]) -> None:

@@ -26,6 +26,7 @@ _SETTINGS = (
     "snowflake_warehouse",
     "snowflake_database",
     "snowflake_schema",
+    "write_mode",
 )
 
 

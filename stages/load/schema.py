@@ -12,18 +12,28 @@ import pyarrow as pa
 from pipeline import tables
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
 from pipeline.logs import log
-from stages.load import migrations
+from stages.load import migrations, unfit
 from stages.load.failures import WHAT
 from stages.load.session import Session
 
-TABLES = ("RESOURCES", "REQUESTS")
-OBJECTS = (*TABLES, "RESOURCES_LATEST")
+# No load can do without these.
+NEEDED = ("RESOURCES", "REQUESTS")
+TABLES = (*NEEDED, "REJECTED_ROWS")
+OBJECTS = (
+    *TABLES,
+    "RESOURCES_UNIQUE",
+    "RESOURCES_LATEST",
+    "RESOURCES_HISTORY",
+    "REQUESTS_INCOMPLETE",
+    "COLLECTION_HEALTH",
+)
 
 # Of each table, what is loaded into it.
 COLUMNS = {
     "RESOURCES": tables.RESOURCES,
     # Staged to bound the look-back; the ledger itself does not have it.
     "REQUESTS": tables.REQUESTS.remove(tables.REQUESTS.get_field_index("ENQUEUED_AT")),
+    "REJECTED_ROWS": unfit.COLUMNS,
 }
 # JSON travels as text and is parsed in the MERGE.
 _JSON = {("RESOURCES", "BODY")}
@@ -62,17 +72,27 @@ def ensure(session: Session) -> None:
         )
         check(session)
         return
-    update(session, migrations.outstanding(done))
+    # A role that may not make REJECTED_ROWS may still load: rows that fit do not wait for others.
+    update(session, migrations.outstanding(done), NEEDED)
     try:
         check(session)
     except NotThere:
         # Somebody has dropped a table since; what is recorded does not say so.
-        update(session, migrations.migrations())
-        check(session)
+        update(session, migrations.migrations(), NEEDED)
+        check(session, NEEDED)
 
 
-def update(session: Session, wanted: Sequence[migrations.Migration]) -> None:
+def update(
+    session: Session,
+    wanted: Sequence[migrations.Migration],
+    enough: Sequence[str] = TABLES,
+) -> None:
     """Apply these migrations, where the tables are not as they make them already.
+
+    Args:
+        session: an open one.
+        wanted: in their order.
+        enough: tables that have to fit if the role may not apply them.
 
     Raises:
         as :func:`ensure`.
@@ -83,26 +103,22 @@ def update(session: Session, wanted: Sequence[migrations.Migration]) -> None:
         raise
     except Unauthorised:
         # A role that only loads need not see what is recorded, if there is nothing to be done.
-        if not fits(session):
+        if not fits(session, enough):
             raise
     except DependencyError:
         # A view cannot be made of a column that is gone: that says it more clearly.
         check(session)
         raise
-    else:
-        if wanted:
-            version = wanted[-1].version
-            log.bind(action="migrated", version=version).debug("the tables are up to date")
 
 
-def fits(session: Session) -> bool:
-    """Whether what is loaded fits the tables as they are; they may still lack a view.
+def fits(session: Session, names: Sequence[str] = TABLES) -> bool:
+    """Whether what is loaded fits these tables as they are; there may still lack a view.
 
     Raises:
         Unreachable: nobody knows.
     """
     try:
-        check(session)
+        check(session, names)
     except Unreachable:
         raise
     except DependencyError:
@@ -110,21 +126,25 @@ def fits(session: Session) -> bool:
     return True
 
 
-def check(session: Session) -> None:
-    """See that each column that is loaded is there and takes what it gets.
+def check(session: Session, names: Sequence[str] = TABLES) -> None:
+    """See that each column that is loaded into these tables is there and takes what it gets.
 
     Raises:
         DependencyError: it names each column that does not fit, and the statements that mend it.
         NotThere: a table is missing.
     """
-    misfits = [
-        misfit
-        for table, columns in COLUMNS.items()
-        for misfit in _misfits(table, columns, _described(session, table))
-    ]
+    misfits: list[_Misfit] = []
+    absent: list[NotThere] = []
+    for table in names:
+        try:
+            misfits += _misfits(table, COLUMNS[table], _described(session, table))
+        except NotThere as error:
+            absent.append(error)
     if misfits:
         problem = "; ".join(misfit.problem for misfit in misfits)
         raise DependencyError(WHAT, problem, " ".join(misfit.mend for misfit in misfits))
+    if absent:
+        raise absent[0]
 
 
 @dataclass(frozen=True)

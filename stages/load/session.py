@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import snowflake.connector
 from snowflake.connector.vendored.urllib3.connection import HTTPConnection
 
-import pipeline
 from pipeline.config import Config
+from pipeline.errors import ConfigError
 from pipeline.https import KEEP_ALIVE
 from stages.load import failures
 from stages.load.credentials import login_arguments
 from stages.load.reach import reach
+from stages.load.rotation import ROTATION
+from stages.load.tag import query_tag, tag_sql
 
 # No login is tried again after this; one attempt takes LOGIN_SOCKET_LIMIT_S at most.
 LOGIN_LIMIT_S = 10
@@ -28,8 +32,6 @@ CLOSE_SOCKET_LIMIT_S = 5
 # The longest a statement may run, and wait for a lock, in Snowflake itself (there 2 days and 12 h).
 STATEMENT_LIMIT_S = 1800
 LOCK_LIMIT_S = 600
-
-QUERY_TAG = "azure-collector"
 
 # The connector has no setting for it, and one list for all of its connections.
 HTTPConnection.default_socket_options.extend(KEEP_ALIVE)
@@ -77,6 +79,10 @@ class Session:
         """The first column of the first row."""
         return self.run(sql)[0][0]
 
+    def tag(self, batch_ids: Sequence[str]) -> None:
+        """Name the batches that what follows is for. Raises as :meth:`run`."""
+        self.run(tag_sql(query_tag(batch_ids)))
+
     def close(self) -> None:
         """End the session; what it has not committed is rolled back. Never fails."""
         # The server ends a session it hears nothing of anyway.
@@ -92,7 +98,7 @@ class Session:
 
 
 def connect(config: Config) -> Session:
-    """Log in to Snowflake.
+    """Log in to Snowflake; once more if the secret is refused and the vault has a newer one.
 
     Returns:
         A session in autocommit mode. A database, schema or warehouse that does not exist is no
@@ -104,7 +110,25 @@ def connect(config: Config) -> Session:
         NotThere: no such host or account.
         Unauthorised: the identity, its role or this host's address is refused.
     """
-    arguments = _arguments(config)
+    config = ROTATION.newest(config)
+    try:
+        return _log_in(config)
+    except failures.SecretRefused:
+        newer = ROTATION.read_again(config, time.monotonic())
+        if newer is None:
+            raise
+    return _log_in(newer)
+
+
+def _log_in(config: Config) -> Session:
+    try:
+        arguments = _arguments(config)
+    except ConfigError as error:
+        if not ROTATION.proven:
+            raise
+        # It could be read before: somebody is replacing it. What waits to be loaded can wait.
+        hint = "put it right: it is read again at the next login"
+        raise failures.SecretRefused(failures.WHAT, str(error), hint) from error
     reach(config)
     try:
         connection = snowflake.connector.connect(**arguments)
@@ -112,6 +136,7 @@ def connect(config: Config) -> Session:
         if not failures.is_connector_error(error):
             raise
         raise failures.login_error(error) from error
+    ROTATION.proven = True
     connection.telemetry_enabled = False
     # The login's limit is shorter than a statement's, and the connector has one setting for both.
     connection._socket_timeout = STATEMENT_SOCKET_LIMIT_S
@@ -155,7 +180,7 @@ def _arguments(config: Config) -> dict[str, Any]:
         "platform_detection_timeout_seconds": 0.0,
         "log_imported_packages_in_telemetry": False,
         "session_parameters": {
-            "QUERY_TAG": f"{QUERY_TAG}/{pipeline.__version__}",
+            "QUERY_TAG": query_tag(),
             "CLIENT_TELEMETRY_ENABLED": False,
             # Times are staged without a zone's name; the session's would be taken for it.
             "TIMEZONE": "UTC",

@@ -18,11 +18,12 @@ from contextlib import ExitStack
 from pipeline.config import Config
 from pipeline.errors import DependencyError, Unreachable
 from pipeline.logs import log
-from pipeline.messages import AnyLink, Begin, Damaged, Drain, Receipt, Sealed, SpoolFound
+from pipeline.messages import AnyLink, Begin, Damaged, Drain, Flush, Receipt, Sealed, SpoolFound
 from pipeline.spool import DamagedBatch, Spool
 from pipeline.stage import Stage
-from stages.load.join import join_plan
 from stages.load.loader import Loaded, Loader
+from stages.load.pace import Pace
+from stages.load.pruning import Pruning
 
 # A failed load is tried again after this, doubling, with jitter.
 RETRY_FIRST_S = 0.5
@@ -31,6 +32,8 @@ RETRY_MAX_S = 30.0
 DRAIN_POLL_S = 0.05
 # How often the spool is looked into without a word from ``batch``.
 RESCAN_S = 2.0
+# How long the end waits for the connector's thread, which a DELETE of old history may hold longer.
+CLOSE_LIMIT_S = 10.0
 
 
 class Load(Stage):
@@ -40,8 +43,12 @@ class Load(Stage):
         super().__init__(name, config)
         self._spool = Spool(config.spool_dir)
         self._loader = Loader(config)
+        self._pruning = Pruning(config)
         # One thread: the connector's session belongs to it.
         self._thread = ThreadPoolExecutor(1, "load")
+        self._pace = Pace(
+            config.batch_bytes, config.spool_bytes, config.batch_timeout, config.loads_per_minute
+        )
         self._waiting: dict[str, int] = {}
         self._news = asyncio.Event()
         self._loading = False
@@ -65,7 +72,6 @@ class Load(Stage):
             log.bind(action="spool_found", batches=len(self._waiting)).info(
                 "{} batches were waiting in the spool", len(self._waiting)
             )
-            self._news.set()
         self.spawn(self._load_for_ever())
 
     async def on_peer(self, peer: str, generation: int) -> None:
@@ -77,22 +83,34 @@ class Load(Stage):
             await self.send(peer, SpoolFound(waiting))
 
     async def on_message(self, peer: str, message: AnyLink) -> None:
-        """A batch was sealed."""
+        """A batch was sealed, or there will be none for a while."""
         if isinstance(message, Sealed):
             self._waiting[message.batch_id] = message.size_bytes
             self._news.set()
+        elif isinstance(message, Flush):
+            self._pace.hurry(self._waiting)
+            self._news.set()
 
     async def drain(self, request: Drain) -> None:
-        """Load everything that waits."""
+        """Load everything that waits, at once."""
+        self._pruning.stop()
         # ``batch`` has sealed its last one, but its word may still be on the way.
-        while self._loading or self._spool.list():
+        while (waiting := self._spool.list()) or self._loading:
+            self._pace.hurry(waiting)
             self._news.set()
             await asyncio.sleep(DRAIN_POLL_S)
 
     async def close(self) -> None:
         """End the session, if no load holds it."""
-        if not self._loading:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.close)
+        if self._loading:
+            return
+        loop = asyncio.get_running_loop()
+        ending = [
+            loop.run_in_executor(self._thread, end)
+            for end in (self._loader.close, self._pruning.close)
+        ]
+        for ended in (await asyncio.wait(ending, timeout=CLOSE_LIMIT_S))[0]:
+            ended.result()
 
     def idle(self) -> bool:
         """Nothing waits and nothing is being loaded."""
@@ -117,26 +135,41 @@ class Load(Stage):
 
     async def _load_for_ever(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), RESCAN_S)
-            self._news.clear()
             # A word that was sent while this process was being restarted is lost; the file is not.
             found = self._spool.list()
             await self._tell_gone(self._waiting.keys() - found.keys())
             self._waiting = found
-            if not self._waiting:
+            turn = self._pace.turn(found, time.monotonic(), time.time())
+            if not turn.plan or turn.wait_s > 0:
+                # Nothing is asked of Snowflake meanwhile, so that its warehouse may suspend.
+                await self._await_news(min(RESCAN_S, turn.wait_s) if turn.plan else RESCAN_S)
                 continue
-            while self._waiting:
-                plan = join_plan(self._waiting, self.config.batch_bytes)
-                self._loading = True
-                try:
-                    await self._load(plan)
-                    self._failures = 0
-                except DependencyError as error:
-                    await self._wait_after(error)
-                finally:
-                    self._loading = False
-            self.beat()
+            self._loading = True
+            started_s = time.monotonic()
+            try:
+                await self._load(turn.plan)
+                self._pace.loaded(started_s)
+                self._failures = 0
+            except DependencyError as error:
+                await self._wait_after(error)
+            finally:
+                self._loading = False
+            if not self._waiting:
+                self.beat()
+                await self._prune()
+
+    async def _prune(self) -> None:
+        """Delete old history, if it is time to: the warehouse is awake, and nothing waits."""
+        loop = asyncio.get_running_loop()
+        while not self._waiting and self._pruning.due(time.time()):
+            await loop.run_in_executor(self._thread, self._pruning.step, time.time())
+
+    async def _await_news(self, limit_s: float) -> None:
+        # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the news.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._news.wait()
+        self._news.clear()
 
     async def _load(self, plan: list[str]) -> None:
         started_s = time.monotonic()

@@ -112,13 +112,13 @@ def test_init_prints_sql_that_runs_and_connects_to_nothing(own: dict[str, str]) 
         ({"SNOWFLAKE_ROLE": "NONE"}, ["login"], "GRANT ROLE"),
         (
             {"SNOWFLAKE_WAREHOUSE": "NONE", "SNOWFLAKE_DATABASE": "NOWHERE"},
-            ["warehouse", "database and schema"],
+            ["warehouse", "database"],
             "GRANT USAGE ON WAREHOUSE NONE TO ROLE SANDBOX;",
         ),
-        ({"SNOWFLAKE_DATABASE": "NONE"}, ["database and schema"], "no database NONE"),
+        ({"SNOWFLAKE_DATABASE": "NONE"}, ["database"], "no database NONE"),
         (
             {"SNOWFLAKE_SCHEMA": "NONE"},
-            ["database and schema"],
+            ["schema"],
             "CREATE SCHEMA AZURE.NONE;",
         ),
     ],
@@ -140,9 +140,9 @@ def test_a_grant_that_is_missing_is_told_as_the_statement_that_mends_it(
     assert command(["init-snowflake"], own).code == 0
     ended = command(["test-snowflake"], reader)
     assert ended.code == 3
-    assert failed(ended) == ["grants to load"]
-    assert "GRANT SELECT, INSERT, UPDATE ON TABLE" in ended.out
-    assert "TO ROLE SANDBOX_READER" in ended.out
+    assert failed(ended) == ["grants RESOURCES", "grants REQUESTS", "grants REJECTED_ROWS"]
+    grant = "GRANT INSERT, UPDATE ON TABLE AZURE.COLLECTOR.REQUESTS TO ROLE SANDBOX_READER;"
+    assert grant in ended.out
 
 
 def test_init_says_what_its_session_lacks(own: dict[str, str]) -> None:

@@ -180,3 +180,96 @@ def test_within_the_ttl_nothing_is_asked_and_after_it_what_has_an_etag_if_it_cha
         running.send(signal.SIGTERM)
         assert running.ended() == 0
     assert arm.stats()["by_status"]["304"] == 1
+
+
+# ── what each keeps ──────────────────────────────────────────────────────────────────────────────
+
+
+def bodies(settings: dict[str, str], message_id: str, index: int) -> list[tuple[str, Any]]:
+    """Resource id and body of each row of a request, as Snowflake has them."""
+    with tables(settings) as session:
+        found = session.run(
+            f"SELECT RESOURCE_ID, TO_JSON(BODY) FROM RESOURCES WHERE MESSAGE_ID = '{message_id}'"
+            f" AND REQUEST_INDEX = {index} ORDER BY RESOURCE_ID"
+        )
+    return [(resource_id, json.loads(body)) for resource_id, body in found]
+
+
+def body_hashes(settings: dict[str, str], message_id: str) -> list[str | None]:
+    """The digest of all that came, of each request of a message."""
+    with tables(settings) as session:
+        found = session.run(
+            f"SELECT BODY_HASH FROM REQUESTS WHERE MESSAGE_ID = '{message_id}'"
+            " ORDER BY REQUEST_INDEX"
+        )
+    return [digest for (digest,) in found]
+
+
+def test_of_one_answer_each_request_keeps_what_it_selects(
+    arm: SimulatorControl, settings: dict[str, str]
+) -> None:
+    one, *_ = arm.catalogue()["subscriptions"]
+    listed = expected(arm, vms(one))
+    arm.settings(latency_ms=300)
+    some = "{size: properties.hardwareProfile.vmSize, zones: zones, none: properties.none}"
+    message_id = send(
+        settings,
+        request(vms(one)),
+        request(vms(one), select=some),
+        request(vms(one), select="properties.none"),
+        request(vms(one), select="sum(id)"),
+    )
+    collect(settings)
+    whole, kept, nothing, failed = (bodies(settings, message_id, index) for index in range(4))
+    assert [row["OUTCOME"] for row in ledger(settings, message_id)] == [*["complete"] * 3, "failed"]
+    assert [found_id for found_id, _ in whole] == listed
+    assert kept == [
+        (
+            found_id,
+            {
+                "size": body["properties"]["hardwareProfile"]["vmSize"],
+                "zones": body.get("zones"),
+                "none": None,
+            },
+        )
+        for found_id, body in whole
+    ]
+    assert nothing == [(found_id, None) for found_id in listed]
+    assert failed == []
+    digests = body_hashes(settings, message_id)
+    assert digests == [digests[0]] * 3 + [None]
+    assert digests[0] is not None
+    # Only one whose own select fails asks for itself.
+    assert calls(arm) in (1, 2)
+
+
+def insert_old(settings: dict[str, str], key: str, days: int) -> None:
+    """A row of a resource that is no more, so many days old."""
+    moment = f"DATEADD(day, -{days}, CURRENT_TIMESTAMP())::TIMESTAMP_TZ"
+    with tables(settings) as session:
+        session.run(
+            "INSERT INTO RESOURCES (ROW_KEY, MESSAGE_ID, REQUEST_INDEX, SERVICE, API_VERSION,"
+            " BATCH_ID, RESOURCE_ID, ENQUEUED_AT, COLLECTED_AT)"
+            f" SELECT '{key}', 'm-old', 0, 'x', '2024-07-01', 'b', '/gone', {moment}, {moment}"
+        )
+
+
+def test_a_running_collector_deletes_old_history_by_itself(
+    arm: SimulatorControl, settings: dict[str, str], tmp_path: Path
+) -> None:
+    one, *_ = arm.catalogue()["subscriptions"]
+    settings["RETENTION_DAYS"] = "9"
+
+    def left() -> list[tuple[Any, ...]]:
+        with tables(settings) as session:
+            return session.run("SELECT ROW_KEY FROM RESOURCES WHERE MESSAGE_ID = 'm-old'")
+
+    with collector(settings, tmp_path / "out") as running:
+        running.await_stages()
+        insert_old(settings, "newest-of-it", 12)
+        insert_old(settings, "older", 13)
+        message_id = send(settings, request(vms(one)))
+        until(lambda: left() == [("newest-of-it",)], 30.0, what=running.output)
+        assert ledger(settings, message_id), "not before there was something to load"
+        running.send(signal.SIGTERM)
+        assert running.ended() == 0

@@ -60,14 +60,14 @@ class SnowflakeServer:
 
 
 @contextmanager
-def running(folder: Path, port: int = 0) -> Iterator[SnowflakeServer]:
+def running(folder: Path, port: int = 0, password: str = PASSWORD) -> Iterator[SnowflakeServer]:
     """Start the server on this folder's data; stop it at the end."""
     command = [sys.executable, "-m", "pipeline.sandbox.snowflake"]
     with subprocess.Popen(
         [*command, "--port", str(port), "--data", str(folder)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, snowflake.PASSWORD_VARIABLE: PASSWORD},
+        env={**os.environ, snowflake.PASSWORD_VARIABLE: password},
     ) as process:
         try:
             yield SnowflakeServer(process, _ready_port(process), folder)

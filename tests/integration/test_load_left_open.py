@@ -279,7 +279,7 @@ def test_what_was_found_good_a_moment_ago_is_not_looked_at_again(
     seen.clear()
     loader.open()  # an orderly end leaves no note: all is looked at, and nothing is to be aborted
     assert [sql for sql in seen if "TRANSACTION" in sql] == []
-    assert len([sql for sql in seen if sql.startswith("EXPLAIN")]) == 2
+    assert len([sql for sql in seen if sql.startswith("EXPLAIN")]) == 3
     loader.close()
 
 

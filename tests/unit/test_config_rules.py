@@ -340,6 +340,47 @@ def test_a_workload_identity_needs_neither_user_nor_credential() -> None:
     assert read(environ, ("snowflake",)).snowflake_user is None
 
 
+OAUTH_CLIENT = {
+    "SNOWFLAKE_AUTHENTICATOR": "oauth_client_credentials",
+    "SNOWFLAKE_OAUTH_CLIENT_ID": "collector",
+    "SNOWFLAKE_OAUTH_CLIENT_SECRET": "s3cret-of-the-client",
+    "SNOWFLAKE_OAUTH_TOKEN_URL": "https://login.example/oauth2/v1/token",
+}
+
+
+def test_an_oauth_client_needs_no_user_and_no_scope() -> None:
+    environ = without("SNOWFLAKE_PASSWORD", "SNOWFLAKE_USER") | OAUTH_CLIENT
+    config = read(environ, ("snowflake",))
+    assert config.snowflake_authenticator == "oauth_client_credentials"
+    assert config.snowflake_oauth_scope is None
+
+
+@pytest.mark.parametrize("missing", [name for name in OAUTH_CLIENT if "OAUTH" in name])
+def test_an_oauth_client_names_what_it_lacks(missing: str) -> None:
+    environ = without("SNOWFLAKE_PASSWORD") | OAUTH_CLIENT
+    del environ[missing]
+    assert problem(environ, ("snowflake",)).startswith(f"{missing}: not set; needed when SNOWFL")
+
+
+def test_an_oauth_client_has_no_token_beside_it() -> None:
+    environ = without("SNOWFLAKE_PASSWORD") | OAUTH_CLIENT | {"SNOWFLAKE_TOKEN": "t0ken-of-before"}
+    said = problem(environ, ("snowflake",))
+    assert said.startswith("SNOWFLAKE_TOKEN: got *** (environment); takes nothing when SNOWFLAKE_A")
+
+
+@pytest.mark.parametrize("kind", ["", "oauth"])
+def test_an_oauth_client_without_its_authenticator_says_which_it_is(kind: str) -> None:
+    environ = without("SNOWFLAKE_PASSWORD") | OAUTH_CLIENT | {"SNOWFLAKE_AUTHENTICATOR": kind}
+    assert "it is oauth_client_credentials" in problem(environ, ("snowflake",))
+
+
+def test_the_secret_of_an_oauth_client_goes_over_tls_or_to_this_machine() -> None:
+    plain = {**OAUTH_CLIENT, "SNOWFLAKE_OAUTH_TOKEN_URL": "http://login.example/token"}
+    assert problem(plain).startswith("SNOWFLAKE_OAUTH_TOKEN_URL")
+    here = {**OAUTH_CLIENT, "SNOWFLAKE_OAUTH_TOKEN_URL": "http://127.0.0.1:1/token"}
+    assert read(here).snowflake_oauth_token_url == "http://127.0.0.1:1/token"
+
+
 def test_a_token_without_its_authenticator_says_which_there_are() -> None:
     environ = {**without("SNOWFLAKE_PASSWORD"), "SNOWFLAKE_TOKEN": "x"}
     assert "oauth or programmatic_access_token" in problem(environ, ("snowflake",))

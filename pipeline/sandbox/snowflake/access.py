@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,8 +92,16 @@ def need_warehouse(statement: exp.Expression, current: str | None) -> None:
         )
 
 
-def check(statement: exp.Expression, role: str, schema: str | None) -> None:
+def check(
+    statement: exp.Expression, role: str, schema: str | None, own: Collection[str] = ()
+) -> None:
     """Refuse what the role has no grant for.
+
+    Args:
+        statement: as the client sent it.
+        role: in force.
+        schema: in force.
+        own: temporary tables of the session: it may do with them what it likes.
 
     Raises:
         snowflake.connector.errors.ProgrammingError: 003001, as Snowflake says it.
@@ -100,6 +109,8 @@ def check(statement: exp.Expression, role: str, schema: str | None) -> None:
     if role != READER_ROLE:
         return
     table = statement.find(exp.Table)
+    if table is not None and table.name in own:
+        return
     if isinstance(statement, _WRITING) and statement.args.get("kind") != "SESSION":
         target = f"table '{table.name if table else ''}'"
     elif isinstance(statement, exp.Create) and not _temporary(statement):

@@ -203,12 +203,14 @@ class Cursor(FakeSnowflakeCursor):
             self._transform(explained, params)  # rights and warehouse are looked at as for itself
             expression, params = rewrites.no_plan(), None
         expression = self._transactions(expression)
-        access.check(expression, session.role, session.schema)
+        access.check(expression, session.role, session.schema, session.temporary.names)
         access.need_warehouse(expression, session.warehouse)
         if isinstance(expression, exp.Use) and expression.text("kind").upper() == "WAREHOUSE":
             self._use_warehouse(expression.this.name)
         expression = rewrites.stage_reference(expression)
+        expression = rewrites.parsed_json(expression)
         expression = rewrites.session_parameters(expression)
+        expression = rewrites.grant(expression)
         expression = rewrites.session_functions(expression, session.context)
         transformed = super()._transform(expression, params)
         return rewrites.drop_stage(transformed, session.database, session.schema)

@@ -24,6 +24,7 @@ _BY_CLASS: tuple[tuple[type[Exception], int, str], ...] = (
     (duckdb.NotImplementedException, 2040, "0A000"),
 )
 _JSON = (100069, "22P02")  # Error parsing JSON
+_CAST_TO_JSON = "Malformed JSON"
 _NO_SUCH_OBJECT = (2043, "02000")
 # Snowflake's own bug number: "SQL execution internal error".
 _INTERNAL = (603, "XX000")
@@ -38,9 +39,13 @@ def as_snowflake(error: Exception) -> sf.Error:
             return _error(
                 "Object does not exist, or operation cannot be performed.", _NO_SUCH_OBJECT
             )
+        if _CAST_TO_JSON in str(error.msg):
+            return _error(f"Error parsing JSON: {error.msg}", _JSON)
         return error
     text = str(error).partition("\n")[0] or type(error).__name__
-    if isinstance(error, duckdb.InvalidInputException) and "JSON" in text:
+    if _CAST_TO_JSON in text or (
+        isinstance(error, duckdb.InvalidInputException) and "JSON" in text
+    ):
         return _error(f"Error parsing JSON: {text}", _JSON)
     for kind, errno, sqlstate in _BY_CLASS:
         if isinstance(error, kind):

@@ -54,6 +54,14 @@ def stage_reference(statement: exp.Expression) -> exp.Expression:
     return statement
 
 
+def parsed_json(statement: exp.Expression) -> exp.Expression:
+    """``PARSE_JSON`` as a cast, which keeps digits: DuckDB's ``json()`` makes numbers double."""
+    for parse in list(statement.find_all(exp.ParseJSON)):
+        if not parse.args.get("safe"):
+            parse.replace(exp.cast(parse.this, "JSON"))
+    return statement
+
+
 def session_functions(
     statement: exp.Expression, context: Callable[[str], str | None]
 ) -> exp.Expression:
@@ -80,6 +88,15 @@ def session_parameters(statement: exp.Expression) -> exp.Expression:
         if names and "AUTOCOMMIT" not in names:
             nothing: exp.Expression = SUCCESS_NOP.copy()
             return nothing
+    return statement
+
+
+def grant(statement: exp.Expression) -> exp.Expression:
+    """``GRANT``: taken, and of no effect here; some of its forms are text to the parser."""
+    text = isinstance(statement, exp.Command) and str(statement.this).upper() == "GRANT"
+    if text or isinstance(statement, exp.Grant):
+        nothing: exp.Expression = SUCCESS_NOP.copy()
+        return nothing
     return statement
 
 

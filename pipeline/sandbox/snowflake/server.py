@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pipeline.sandbox.snowflake import access, errors
+from pipeline.sandbox.snowflake import access, errors, timestamps
 from pipeline.sandbox.snowflake.cursor import Database, Session
 
 _LOGIN = "/session/v1/login-request"
@@ -31,6 +31,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def application(database: Database, who: access.Access) -> Starlette:
     """The server for this database."""
     fake.shared_fs = database
+    timestamps.install()
     fake.logger.setLevel(logging.CRITICAL)  # it would log each failed statement
     ours: dict[str, Endpoint] = {_LOGIN: _login(who), _QUERY: _query, _SESSION: _session}
     routes = [

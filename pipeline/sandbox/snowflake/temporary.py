@@ -21,6 +21,11 @@ class TemporaryTables:
     def __init__(self) -> None:
         self._names: set[str] = set()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of those that are there."""
+        return frozenset(self._names)
+
     def concerned(self, statement: exp.Expression) -> bool:
         """Whether a statement changes nothing but what is this session's own.
 

@@ -10,7 +10,10 @@ def lease(number: int = 1, attempt: int = 1) -> LeaseRef:
 
 
 def outcome(rows: int, kind: str = "complete") -> Outcome:
-    return Outcome(kind, "https://x/a", 200, None, None, 1, rows, 1, 12, "r", 100, 200, "provider")
+    return Outcome(
+        kind, "https://x/a", 200, None, None, 1, rows, 1, 12, "r", 100, 200, "provider",
+        body_hash="all",
+    )  # fmt: skip
 
 
 def resource(number: int, body: bytes | None = b'{"a":1}') -> Resource:

@@ -42,7 +42,7 @@ def test_every_column_is_filled() -> None:
             "ERROR_MESSAGE": None, "PAGES": 1, "ROWS": 1, "ATTEMPTS": 1, "LATENCY_MS": 12,
             "AZURE_REQUEST_ID": "r", "DEQUEUE_COUNT": 2, "STARTED_AT": at(100),
             "COMPLETED_AT": at(200), "BATCH_ID": "b-1", "SOURCE": "provider", "CACHED": False,
-            "ENQUEUED_AT": at(5),
+            "BODY_HASH": "all", "ENQUEUED_AT": at(5),
         }
     ]  # fmt: skip
 

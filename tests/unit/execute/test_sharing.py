@@ -316,3 +316,31 @@ def test_a_retry_asks_with_the_same_condition_and_a_page_with_none(make: Make) -
     assert run.call.headers == {"If-None-Match": 'W/"7"'}
     assert isinstance(called(run, MORE), Again)
     assert run.call.headers == {}
+
+
+def test_what_each_keeps_of_a_shared_answer_is_its_own(make: Make) -> None:
+    sharing: Sharing[RequestRun] = Sharing(60.0)
+    whole, ids_only, cannot = (
+        make(replace(planned(), select=select)) for select in (None, "id", "length(n)")
+    )
+    assert [sharing.join(run, 0.0) for run in (whole, ids_only, cannot)] == [False, True, True]
+    done = called(whole, FOUND)
+    _, recorded = ended(sharing, whole, done)
+    kept = ids_only.replay(recorded, START_US)
+    assert [row.body for row in rows_in(kept)] == [b'"/a"', b'"/b"']
+    assert [row.body for row in rows_in(done)] == [b'{"id":"/a"}', b'{"id":"/b"}']
+    assert kept.outcome.body_hash == done.outcome.body_hash is not None
+    failed = cannot.replay(recorded, START_US)
+    assert (failed.outcome.outcome, failed.outcome.error_code) == ("failed", "SelectFailed")
+    assert (failed.outcome.rows, failed.outcome.body_hash, rows_in(failed)) == (0, None, [])
+
+
+def test_who_cannot_apply_its_select_has_no_answer_for_others(make: Make) -> None:
+    sharing: Sharing[RequestRun] = Sharing(60.0)
+    cannot, other = make(replace(planned(), select="length(n)")), make()
+    assert [sharing.join(run, 0.0) for run in (cannot, other)] == [False, True]
+    done = called(cannot, MORE)
+    assert done.outcome.error_code == "SelectFailed"
+    assert "element 0: length() takes" in done.outcome.error_message
+    assert ended(sharing, cannot, done) == ([other], None)
+    assert sharing.join(other, 0.0) is False

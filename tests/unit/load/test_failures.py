@@ -9,7 +9,13 @@ import snowflake.connector.errors as sf
 from snowflake.connector.vendored.requests.exceptions import ConnectTimeout
 
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
-from stages.load.failures import code_of, is_connector_error, login_error, statement_error
+from stages.load.failures import (
+    SecretRefused,
+    code_of,
+    is_connector_error,
+    login_error,
+    statement_error,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,12 +23,14 @@ from stages.load.failures import code_of, is_connector_error, login_error, state
     [
         (sf.HttpError(msg="404", errno=290404, sqlstate="08001"), NotThere),
         (sf.ForbiddenError(msg="verify the account name", errno=250001), NotThere),
-        (sf.DatabaseError(msg="no", errno=390100, sqlstate="28000"), Unauthorised),
-        (sf.DatabaseError(msg="jwt", errno=390144, sqlstate="28000"), Unauthorised),
+        (sf.DatabaseError(msg="no", errno=390100, sqlstate="28000"), SecretRefused),
+        (sf.DatabaseError(msg="jwt", errno=390144, sqlstate="28000"), SecretRefused),
+        (sf.DatabaseError(msg="token", errno=394400, sqlstate="08001"), SecretRefused),
         (sf.DatabaseError(msg="role", errno=390189, sqlstate="08001"), Unauthorised),
-        (sf.DatabaseError(msg="expired", errno=390318, sqlstate="08001"), Unauthorised),
+        (sf.DatabaseError(msg="expired", errno=390318, sqlstate="08001"), SecretRefused),
         (sf.DatabaseError(msg="policy", errno=390422, sqlstate="08001"), Unauthorised),
-        (sf.DatabaseError(msg="new code", errno=399999, sqlstate="28000"), Unauthorised),
+        (sf.DatabaseError(msg="new reason", errno=390999, sqlstate="08001"), Unauthorised),
+        (sf.DatabaseError(msg="new code", errno=399999, sqlstate="28000"), SecretRefused),
         (sf.OperationalError(msg="no", errno=250001), Unreachable),
         (OSError("broken"), Unreachable),
     ],
@@ -47,6 +55,8 @@ def test_a_lost_session_is_retryable(code: int) -> None:
         sf.InterfaceError(msg="no answer", errno=250003),
         sf.DatabaseError(msg="closed", errno=250002, sqlstate="08003"),
         sf.ProgrammingError(msg="too many waiters", errno=625, sqlstate="57014"),
+        sf.ProgrammingError(msg="timed out", errno=630, sqlstate="57014"),
+        sf.ProgrammingError(msg="internal error", errno=603, sqlstate="XX000"),
         ConnectTimeout("upload"),
         TimeoutError("upload"),
     ],
@@ -59,6 +69,8 @@ def test_a_lost_way_or_turn_is_retryable(error: Exception) -> None:
     ("code", "state", "kind"),
     [
         (3001, "42501", Unauthorised),
+        (3041, "42710", Unauthorised),
+        (90073, "22000", NotThere),
         (606, "57P03", NotThere),
         (2003, "42S02", NotThere),
         (2043, "02000", NotThere),

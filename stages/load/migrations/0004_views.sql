@@ -1,0 +1,117 @@
+-- Both large tables lie by day, as loads and analysts ask for them; and what analysts look at first.
+-- No view needs ROW_KEY to be unique in RESOURCES: with WRITE_MODE=append it is not.
+
+ALTER TABLE "RESOURCES" CLUSTER BY (TO_DATE("ENQUEUED_AT"));
+ALTER TABLE "REQUESTS" CLUSTER BY (TO_DATE("COMPLETED_AT"));
+
+CREATE OR REPLACE VIEW "RESOURCES_UNIQUE"
+COPY GRANTS
+COMMENT = 'azure-collector: RESOURCES with each ROW_KEY once, its first row'
+AS
+SELECT
+    "ROW_KEY", "MESSAGE_ID", "CORRELATION_ID", "REQUEST_INDEX", "SERVICE", "API_VERSION",
+    "SUBSCRIPTION_ID", "RESOURCE_GROUP", "RESOURCE_ID", "RESOURCE_TYPE", "NAME", "LOCATION",
+    "BODY", "BODY_HASH", "ENQUEUED_AT", "COLLECTED_AT", "BATCH_ID", "SOURCE", "CACHED"
+FROM "RESOURCES"
+QUALIFY ROW_NUMBER() OVER (PARTITION BY "ROW_KEY" ORDER BY "COLLECTED_AT", "BATCH_ID") = 1;
+
+CREATE OR REPLACE VIEW "RESOURCES_LATEST"
+COPY GRANTS
+COMMENT = 'azure-collector: the newest row of each RESOURCE_ID, upper and lower case alike'
+AS
+SELECT
+    "ROW_KEY", "MESSAGE_ID", "CORRELATION_ID", "REQUEST_INDEX", "SERVICE", "API_VERSION",
+    "SUBSCRIPTION_ID", "RESOURCE_GROUP", "RESOURCE_ID", "RESOURCE_TYPE", "NAME", "LOCATION",
+    "BODY", "BODY_HASH", "ENQUEUED_AT", "COLLECTED_AT", "BATCH_ID", "SOURCE", "CACHED"
+FROM "RESOURCES"
+WHERE "RESOURCE_ID" IS NOT NULL
+QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY LOWER("RESOURCE_ID")
+    ORDER BY "COLLECTED_AT" DESC, "ROW_KEY" DESC, "BATCH_ID" DESC
+) = 1;
+
+CREATE OR REPLACE VIEW "RESOURCES_HISTORY"
+COPY GRANTS
+COMMENT = 'azure-collector: one row for each state of a RESOURCE_ID that differs from the one before'
+AS
+WITH "READS" AS (
+    SELECT
+        "RESOURCE_ID", "SUBSCRIPTION_ID", "RESOURCE_GROUP", "RESOURCE_TYPE", "NAME", "LOCATION",
+        "SERVICE", "API_VERSION", "SOURCE", "BODY", "BODY_HASH", "COLLECTED_AT",
+        "ROW_KEY", "MESSAGE_ID", "BATCH_ID",
+        LOWER("RESOURCE_ID") AS "IDENTITY",
+        COALESCE("SOURCE", 'provider') AS "ANSWERED_BY",
+        COALESCE("BODY_HASH", '') AS "STATE",
+        ROW_NUMBER() OVER (
+            PARTITION BY LOWER("RESOURCE_ID")
+            ORDER BY "COLLECTED_AT", "ROW_KEY", "BATCH_ID"
+        ) AS "NTH_READ",
+        LAG(COALESCE("BODY_HASH", '')) OVER (
+            PARTITION BY
+                LOWER("RESOURCE_ID"), "SERVICE", "API_VERSION", COALESCE("SOURCE", 'provider')
+            ORDER BY "COLLECTED_AT", "ROW_KEY", "BATCH_ID"
+        ) AS "STATE_BEFORE"
+    FROM "RESOURCES"
+    WHERE "RESOURCE_ID" IS NOT NULL
+)
+SELECT
+    "RESOURCE_ID", "SUBSCRIPTION_ID", "RESOURCE_GROUP", "RESOURCE_TYPE", "NAME", "LOCATION",
+    "SERVICE", "API_VERSION", "SOURCE",
+    CASE
+        WHEN "NTH_READ" = 1 THEN 'appeared'
+        WHEN "STATE_BEFORE" IS NULL THEN 'asked otherwise'
+        ELSE 'changed'
+    END AS "CHANGE",
+    "COLLECTED_AT" AS "SEEN_FROM",
+    LEAD("COLLECTED_AT") OVER (
+        PARTITION BY "IDENTITY", "SERVICE", "API_VERSION", "ANSWERED_BY"
+        ORDER BY "COLLECTED_AT", "ROW_KEY", "BATCH_ID"
+    ) AS "SEEN_UNTIL",
+    NULLIF("STATE_BEFORE", '') AS "PREVIOUS_HASH",
+    "BODY_HASH", "BODY", "ROW_KEY", "MESSAGE_ID", "BATCH_ID"
+FROM "READS"
+WHERE "STATE_BEFORE" IS NULL OR "STATE_BEFORE" <> "STATE";
+
+CREATE OR REPLACE VIEW "REQUESTS_INCOMPLETE"
+COPY GRANTS
+COMMENT = 'azure-collector: every request that is not complete, with why and what to do'
+AS
+SELECT
+    r."MESSAGE_ID", r."REQUEST_INDEX", r."CORRELATION_ID", r."SERVICE", r."METHOD",
+    r."API_VERSION", r."URL", r."SUBSCRIPTION_ID", r."OUTCOME",
+    CASE
+        WHEN r."ERROR_CODE" = 'RowRejected' THEN 'see REJECTED_ROWS; the other rows are loaded'
+        WHEN r."OUTCOME" = 'not_found' THEN 'nothing if it was deleted; else mend the message'
+        WHEN r."OUTCOME" = 'forbidden' THEN 'let the identity read it, then send the message again'
+        WHEN r."OUTCOME" = 'rejected' THEN 'mend the message, then send it again'
+        WHEN r."OUTCOME" = 'throttled' THEN 'send the message again later'
+        ELSE 'send the message again; AZURE_REQUEST_ID is what Azure support asks for'
+    END AS "WHAT_TO_DO",
+    r."STATUS_CODE", r."ERROR_CODE", r."ERROR_MESSAGE",
+    COALESCE(x."ROWS_REJECTED", 0) AS "ROWS_REJECTED",
+    r."ATTEMPTS", r."DEQUEUE_COUNT", r."AZURE_REQUEST_ID", r."STARTED_AT", r."COMPLETED_AT",
+    r."BATCH_ID", r."SOURCE"
+FROM "REQUESTS" AS r
+LEFT JOIN (
+    SELECT "MESSAGE_ID", "REQUEST_INDEX", COUNT(*) AS "ROWS_REJECTED"
+    FROM "REJECTED_ROWS"
+    GROUP BY "MESSAGE_ID", "REQUEST_INDEX"
+) AS x
+    ON x."MESSAGE_ID" = r."MESSAGE_ID" AND x."REQUEST_INDEX" = r."REQUEST_INDEX"
+WHERE r."OUTCOME" <> 'complete';
+
+CREATE OR REPLACE VIEW "COLLECTION_HEALTH"
+COPY GRANTS
+COMMENT = 'azure-collector: requests by hour (UTC) of their last answer, service and outcome'
+AS
+SELECT
+    DATE_TRUNC('HOUR', "COMPLETED_AT") AS "HOUR",
+    "SERVICE",
+    "OUTCOME",
+    COUNT(*) AS "REQUESTS",
+    SUM("ROWS") AS "ROWS",
+    SUM("ATTEMPTS") AS "ATTEMPTS",
+    ROUND(AVG("LATENCY_MS")) AS "AVERAGE_LATENCY_MS",
+    MAX("LATENCY_MS") AS "WORST_LATENCY_MS"
+FROM "REQUESTS"
+GROUP BY DATE_TRUNC('HOUR', "COMPLETED_AT"), "SERVICE", "OUTCOME";
