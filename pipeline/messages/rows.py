@@ -95,7 +95,7 @@ class Rows(Link, frozen=True):
 
 
 class Flush(Link, frozen=True):
-    """From ``fetch`` to ``batch``: nothing more is coming, so do not wait for BATCH_TIMEOUT."""
+    """From ``fetch`` to ``batch``, and on to ``load``: nothing more is coming, so wait for none."""
 
 
 # ── batch → load, batch → fetch, load → fetch ────────────────────────────────────────────────────

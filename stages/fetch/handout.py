@@ -144,8 +144,10 @@ class HandOut:
             limit_s = None if wake_s is None else wake_s - now_s
             if not self._has_space():
                 limit_s = SPACE_PAUSE_S  # room in the spool is made without a word to here
+            # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the news.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), limit_s)
+                async with asyncio.timeout(limit_s):
+                    await self._wanted.wait()
 
     def executed(self, worker: str, own: bool, now_s: float) -> None:
         """A worker has finished a request.

@@ -195,7 +195,9 @@ class TokenKeeper:
             Whether it is because somebody wants one.
         """
         try:
-            await asyncio.wait_for(self._wanted.wait(), self._due_s(time.time()))
+            # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the news.
+            async with asyncio.timeout(self._due_s(time.time())):
+                await self._wanted.wait()
         except TimeoutError:
             return False
         await asyncio.sleep(max(0.0, self._asked_s + RETRY_S - time.monotonic()))

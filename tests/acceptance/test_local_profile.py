@@ -114,7 +114,7 @@ def test_a_run_ends_in_time_with_what_it_collected(first: Ended) -> None:
 def test_the_tables_have_the_columns_of_the_contract(database: duckdb.DuckDBPyConnection) -> None:
     resources = columns(database, "RESOURCES")
     assert list(resources) == [*RESOURCES.split(), *SINCE]
-    assert list(columns(database, "REQUESTS")) == [*REQUESTS.split(), *SINCE]
+    assert list(columns(database, "REQUESTS")) == [*REQUESTS.split(), *SINCE, "BODY_HASH"]
     assert list(columns(database, "RESOURCES_LATEST")) == [*RESOURCES.split(), *SINCE]
     assert resources["BODY"] == "JSON"
     assert resources["COLLECTED_AT"] == "TIMESTAMP WITH TIME ZONE"

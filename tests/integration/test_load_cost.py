@@ -152,8 +152,7 @@ def test_nothing_waits_for_company_or_for_the_cap_once_nothing_more_is_coming(
     server: SnowflakeServer, spool: Spool
 ) -> None:
     async def go() -> None:
-        capped = {"BATCH_TIMEOUT": NEVER_S, "LOADS_PER_MINUTE": "1"}
-        async with loading(server, spool, **capped) as running:
+        async with loading(server, spool, BATCH_TIMEOUT=NEVER_S, LOADS_PER_MINUTE="1") as running:
             for _ in range(2):
                 await running.seal()
                 await running.stage.on_message("batch", Flush())
@@ -171,8 +170,7 @@ def test_under_a_cap_loads_are_spaced_and_what_gathers_meanwhile_is_joined(
 ) -> None:
     async def go() -> None:
         # One in two seconds, though each batch would be loaded at once.
-        capped = {"BATCH_TIMEOUT": "0.05", "LOADS_PER_MINUTE": "30"}
-        async with loading(server, spool, **capped) as running:
+        async with loading(server, spool, BATCH_TIMEOUT="0.05", LOADS_PER_MINUTE="30") as running:
             await running.seal()
             await running.receipts(1)
             first_s = time.monotonic()

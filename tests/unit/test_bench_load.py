@@ -92,13 +92,13 @@ def test_the_figures_are_an_aligned_table() -> None:
 
 
 def test_the_page_gets_the_measured_part_between_its_marks_and_keeps_the_rest() -> None:
-    page = "# A\n\n<!-- measured -->\nold\n<!-- /measured -->\n\nrest\n"
+    page = "# A\n\n<!-- measured -->\nold figures\n<!-- /measured -->\n\nrest\n"
     made = part(measured([note(100_000_000)]), "the command", date(2026, 1, 2))
     put = load_rate.put_in(page, made)
     assert put.startswith("# A\n\n<!-- measured -->\n\n1,000 rows")
     assert put.endswith("<!-- /measured -->\n\nrest\n")
     assert "`the command`, 2026-01-02" in put
-    assert "old" not in put
+    assert "old figures" not in put
     assert load_rate.put_in(put, made) == put
 
 
