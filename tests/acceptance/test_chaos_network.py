@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.chaos.between import Between, proxies_between
 from tests.acceptance.chaos.job import Job
 from tests.acceptance.chaos.proxy import FORGOTTEN, KINDS, FaultProxy
@@ -107,6 +109,7 @@ def test_each_fault_on_each_service_in_turn(settings: dict[str, str], tmp_path: 
             await_forgotten(job, proxy)
 
 
+@pytest.mark.soak
 def test_all_faults_on_all_services_at_random(settings: dict[str, str], tmp_path: Path) -> None:
     with through_proxies(settings, tmp_path) as (between, job):
         for service, proxy in between.proxies.items():

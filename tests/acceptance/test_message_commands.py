@@ -59,6 +59,7 @@ def test_one_example_is_a_message_for_ones_own_subscription(tmp_path: Path) -> N
     assert (checked.code, checked.out) == (0, "1 good message (1 request), 0 bad\n")
 
 
+@pytest.mark.soak
 def test_every_example_is_good_can_be_sent_and_is_collected_completely(
     shared_sandbox: Sandbox, settings: dict[str, str], tmp_path: Path
 ) -> None:

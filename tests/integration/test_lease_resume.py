@@ -87,6 +87,7 @@ def test_a_collector_that_is_killed_goes_on_with_its_leases_when_it_is_started_a
     assert not list((tmp_path / "spool").rglob("leases.*"))
 
 
+@pytest.mark.soak
 def test_leases_that_ran_out_meanwhile_are_let_go(job: Job, tmp_path: Path) -> None:
     job.settings["VISIBILITY_TIMEOUT"] = "4"
     with collector(job.settings, tmp_path / "out") as running:

@@ -128,8 +128,15 @@ def test_the_mode_may_change_between_loads(
     assert keys(session) == ["a", "b"]
 
 
-@pytest.mark.parametrize("repeats", [True, False])
-@pytest.mark.parametrize("says", ["COPY INTO", "INSERT INTO .{1,2}RESOURCES", "COMMIT"])
+@pytest.mark.parametrize(
+    ("says", "repeats"),
+    [
+        ("COPY INTO", True),
+        ("INSERT INTO .{1,2}RESOURCES", False),
+        ("COMMIT", True),
+        ("COMMIT", False),
+    ],
+)
 def test_a_lost_answer_neither_doubles_nor_loses_a_row(
     server: SnowflakeServer,
     session: Session,

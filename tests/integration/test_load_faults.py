@@ -85,12 +85,12 @@ def load_until_it_is_in(loader: Loader, name: str, tries: int) -> tuple[Loaded, 
     ("kind", "repeats", "statements"),
     [
         ("answer_lost", True, STATEMENTS),
-        ("answer_lost", False, STATEMENTS),
-        ("reset_in_answer", False, TELLING),
-        ("half_open", True, TELLING),
         ("half_open", False, TELLING),
         ("status_5xx", True, TELLING),
-        ("status_5xx", False, TELLING),
+        pytest.param("answer_lost", False, STATEMENTS, marks=pytest.mark.soak),
+        pytest.param("reset_in_answer", False, TELLING, marks=pytest.mark.soak),
+        pytest.param("half_open", True, TELLING, marks=pytest.mark.soak),
+        pytest.param("status_5xx", False, TELLING, marks=pytest.mark.soak),
     ],
 )
 def test_a_fault_at_any_statement_neither_doubles_nor_loses_a_row(

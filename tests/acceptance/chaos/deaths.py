@@ -65,8 +65,12 @@ class Deaths:
         )
 
     def by_kind(self) -> Counter[str]:
-        """How many processes of each kind are to die."""
-        return Counter(PLACES[name].process for name in self.places)
+        """How many processes of each kind have died, at whichever of their places.
+
+        Two threads of one process may come to a place each before it is gone: that is one death.
+        """
+        who = {(path.read_text(), PLACES[path.name].process) for path in self._markers.iterdir()}
+        return Counter(kind for _, kind in who)
 
     def await_no_process(self) -> None:
         """Wait until every process of these collectors is gone."""

@@ -103,7 +103,7 @@ def _mark(folder: Path, name: str) -> bool:
     except FileExistsError:
         return False
     with open(descriptor, "w") as file:
-        file.write(multiprocessing.current_process().name)
+        file.write(f"{multiprocessing.current_process().name} {os.getpid()}")
     return True
 
 
