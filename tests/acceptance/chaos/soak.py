@@ -67,6 +67,8 @@ AGAIN_S = (0.0, 2.0)
 # Seconds that ARM has a fault, and that a blackhole lasts.
 ARM_FAULT_S = (0.5, 3.0)
 BLACKHOLE_S = 1.0
+# Seconds that are added until a network fault has befallen a request.
+BEFALL_LIMIT_S = 60.0
 # Requests that a network fault befalls.
 MOST_BEFALLEN = 4
 ARM_FAULTS: tuple[Mapping[str, object], ...] = (
@@ -168,7 +170,14 @@ class Soak:
 
     def _fault(self, between: Between, end_s: float) -> None:
         next_s = said_s = time.monotonic()
-        while (now_s := time.monotonic()) < end_s or self._played < len(DECK):
+
+        def done(now_s: float) -> bool:
+            # Few requests go to Snowflake: what is meant for them may befall none for a while.
+            befallen = any(sum(proxy.counts.values()) for proxy in between.proxies.values())
+            played = now_s >= end_s and self._played >= len(DECK)
+            return played and (befallen or now_s >= end_s + BEFALL_LIMIT_S)
+
+        while not done(now_s := time.monotonic()):
             if now_s >= next_s:
                 self._play(between)
                 next_s = now_s + self._chance.uniform(*self._pause_s)
