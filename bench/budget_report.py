@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -20,6 +18,7 @@ from bench.budget_run import (
     Measured,
     Sample,
 )
+from bench.figures import machine, table
 from stages.execute.meter import PACE_PER_S
 
 if TYPE_CHECKING:
@@ -63,14 +62,7 @@ def figures(measured: Sequence[Measured]) -> str:
         )
         for one in measured
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *rest = zip(cells, widths, strict=True)
-        return f"| {' | '.join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)])} |"
-
-    ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(head), line(ruler), *map(line, rows)])
+    return table(head, rows)
 
 
 def page(
@@ -169,15 +161,6 @@ def _how() -> list[str]:
         "(`stages/execute/throttle.py`). The scheduler gives the next call to whoever has one left "
         "(`stages/execute/scheduler.py`): subscriptions take turns, and within one its messages.",
     ]
-
-
-def machine() -> str:
-    """The machine in general words."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return (
-        f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, "
-        f"{memory_bytes / GIB:.0f} GiB, Python {platform.python_version()}"
-    )
 
 
 # ── the picture ──────────────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from bench.budget_report import machine
+from bench.figures import machine, table
 from bench.load_rows import BODY_BYTES
 from bench.load_run import BYTES_PER_LOAD, MOST_BATCHES, PROFILE, Measured, Usage
 
@@ -19,7 +19,6 @@ def figures(measured: Measured) -> str:
     both_s = measured.batch_row_s + measured.load_row_s
     sizes = [load.size_bytes / MB for load in measured.loads]
     rows = [
-        ("", "measured", "bar"),
         ("rows", f"{measured.rows:,}", ""),
         ("Arrow data, MB", f"{measured.arrow_bytes / MB:,.0f}", ""),
         ("loads", f"{len(measured.loads)}", f"at most {measured.loads_allowed}"),
@@ -34,15 +33,7 @@ def figures(measured: Measured) -> str:
         ("`batch`, peak memory", *_memory(measured, measured.batch, measured.batch_start)),
         ("`load`, peak memory", *_memory(measured, measured.load, measured.load_start)),
     ]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        aligned = [cells[0].ljust(widths[0])]
-        aligned += [c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)]
-        return f"| {' | '.join(aligned)} |"
-
-    ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(rows[0]), line(ruler), *map(line, rows[1:])])
+    return table(("", "measured", "bar"), rows)
 
 
 def part(measured: Measured, command: str, made_on: date) -> str:

@@ -100,6 +100,7 @@ class RequestRun:
             planned.target.partition("?")[0], planned.audience
         )
         self._lists = planned.method == "GET" and is_list(planned.target, planned.audience)
+        self._graph_query = is_graph_query(planned)
         self._held_back = 0
         self._known: Recorded | None = None
         self._retries = Retries(limits)
@@ -215,7 +216,9 @@ class RequestRun:
         headers, status = answer.headers, answer.status
         request_id = headers.get("x-ms-request-id") or headers.get("request-id")
         self._azure_request_id = request_id or self._azure_request_id
-        self._source = source_of(self.planned, self.call.target, headers)
+        self._source = source_of(
+            self.planned.audience, self.call.target, headers, graph_query=self._graph_query
+        )
         try:
             if 200 <= status < 300:
                 self._fresh_token_tried = False
@@ -305,8 +308,8 @@ class RequestRun:
         if self._lists and answer.status == 200 and not answer.body.strip():
             # A list of nothing says so. Results of operations are empty at times.
             raise BrokenBody("a list without a body")
-        graph = is_graph_query(self.planned)
-        page = parse_page(answer.body, graph=graph, posted=self.call.method == "POST")
+        posted = self.call.method == "POST"
+        page = parse_page(answer.body, graph=self._graph_query, posted=posted)
         read = RecordedPage(page, now_us, self._source or "")
         self._add(read, etag=answer.headers.get("etag"))
         self._retries.count = 0

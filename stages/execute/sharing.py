@@ -64,8 +64,10 @@ class Sharing(Generic[T]):
 
     def answer(self, request: T, now_s: float) -> Recorded | None:
         """The answer to a request that came in, if it is here."""
+        if not self._kept:
+            return None
         known = self._known(request.share_key, now_s)
-        return known if known is not None and now_s - known.asked_s <= self._ttl_s else None
+        return known if known is not None and self._is_fresh(known, now_s) else None
 
     def join(self, request: T, now_s: float) -> Recorded | bool:
         """It is a request's turn to make its first call.
@@ -77,9 +79,9 @@ class Sharing(Generic[T]):
         key = request.share_key
         if key is None:
             return False
-        if (found := self.answer(request, now_s)) is not None:
-            return found
-        known = self._kept.get(key)
+        known = self._known(key, now_s)
+        if known is not None and self._is_fresh(known, now_s):
+            return known
         asking = self._asking.get(key)
         if asking is request:
             return False  # it begins anew
@@ -132,10 +134,13 @@ class Sharing(Generic[T]):
         """Answers that are kept."""
         return len(self._kept)
 
+    def _is_fresh(self, known: Recorded, now_s: float) -> bool:
+        return now_s - known.asked_s <= self._ttl_s
+
     def _known(self, key: Hashable | None, now_s: float) -> Recorded | None:
-        if not self._kept or (known := self._kept.get(key)) is None:
+        if (known := self._kept.get(key)) is None:
             return None
-        if known.etag is None and now_s - known.asked_s > self._ttl_s:
+        if known.etag is None and not self._is_fresh(known, now_s):
             self._forget(key)
             return None
         self._kept.move_to_end(key)

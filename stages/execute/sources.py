@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.messages import MICROSOFT_GRAPH, PROVIDER, RESOURCE_GRAPH, PlannedRequest
-from stages.execute.paging import is_graph_query
+from pipeline.messages import MICROSOFT_GRAPH, PROVIDER, RESOURCE_GRAPH
 
 # Not indexed yet, or never: the provider has to be asked.
 FALL_BACK_STATUS = frozenset({404, 422})
@@ -53,17 +52,18 @@ def asks_graph(target: str) -> bool:
     return _FLAG.lower() in target.lower()
 
 
-def source_of(planned: PlannedRequest, target: str, headers: Mapping[str, str]) -> str:
+def source_of(audience: str, target: str, headers: Mapping[str, str], *, graph_query: bool) -> str:
     """Who gave an answer.
 
     Args:
-        planned: the request.
+        audience: whose API was asked.
         target: of the call that was answered.
         headers: of the answer, found in any case.
+        graph_query: Resource Graph itself was queried.
     """
-    if planned.audience == MICROSOFT_GRAPH:
+    if audience == MICROSOFT_GRAPH:
         return MICROSOFT_GRAPH
-    if is_graph_query(planned):
+    if graph_query:
         return RESOURCE_GRAPH
     if asks_graph(target) and any(sign in headers for sign in _SIGNS):
         return RESOURCE_GRAPH

@@ -15,7 +15,7 @@ from pipeline import tables
 from pipeline.checks import Check, timed
 from pipeline.config import Config
 from pipeline.errors import DependencyError, NotThere, Unauthorised
-from stages.load import context, merge, migrations, schema, staging, unfit
+from stages.load import context, merge, migrations, schema, staging
 from stages.load.failures import GRANT_HINT, WHAT
 from stages.load.privileges import Names, on_tables
 from stages.load.reach import reach
@@ -139,13 +139,10 @@ def _merge(session: Session, table: str) -> str:
     """A row that is there is changed, and one that is not is added."""
     session.run(f"""
 MERGE INTO "{table}" AS t
-USING (
-    SELECT "ID" + 1 AS "ID", 'new' AS "BODY", "AT" FROM "{table}"
-    UNION ALL SELECT "ID", 'changed' AS "BODY", "AT" FROM "{table}"
-) AS s
+USING (SELECT 1 AS "ID", 'changed' AS "BODY" UNION ALL SELECT 2 AS "ID", 'new' AS "BODY") AS s
 ON t."ID" = s."ID"
 WHEN MATCHED THEN UPDATE SET "BODY" = s."BODY"
-WHEN NOT MATCHED THEN INSERT ("ID", "BODY", "AT") VALUES (s."ID", s."BODY", s."AT")""")  # noqa: S608
+WHEN NOT MATCHED THEN INSERT ("ID", "BODY") VALUES (s."ID", s."BODY")""")  # noqa: S608
     found = session.run(f'SELECT "ID", "BODY" FROM "{table}" ORDER BY "ID"')  # noqa: S608
     session.run(f'DROP TABLE IF EXISTS "{table}"')
     if found != [(1, "changed"), (2, "new")]:
@@ -262,11 +259,7 @@ def _load(config: Config, session: Session, found: _Found) -> str:
     """The statements of a load, over no rows: Snowflake checks grants before it looks at rows."""
     if not found.can_load or found.outstanding:
         return "tried once the tables are up to date"
-    for name, columns in (
-        (merge.STAGED_RESOURCES, tables.RESOURCES),
-        (merge.STAGED_REQUESTS, tables.REQUESTS),
-        (merge.STAGED_REJECTED, unfit.COLUMNS),
-    ):
+    for name, columns in merge.STAGED.items():
         session.run(staging.table_sql(name, columns))
     appends = config.write_mode == "append"
     try:

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
-from pipeline import tables
 from pipeline.config import Config
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
 from pipeline.logs import log
@@ -252,11 +251,7 @@ class Loader:
         nor waits for another collector's MERGE.
         """
         since = datetime.now(UTC)
-        for name, columns in (
-            (merge.STAGED_RESOURCES, tables.RESOURCES),
-            (merge.STAGED_REQUESTS, tables.REQUESTS),
-            (merge.STAGED_REJECTED, unfit.COLUMNS),
-        ):
+        for name, columns in merge.STAGED.items():
             session.run(staging.table_sql(name, columns))
         if self._config.write_mode == APPEND:
             fill = merge.append_resources(since, since)

@@ -12,6 +12,13 @@ STAGED_RESOURCES = "AZURE_COLLECTOR_STAGED_RESOURCES"
 STAGED_REQUESTS = "AZURE_COLLECTOR_STAGED_REQUESTS"
 STAGED_REJECTED = "AZURE_COLLECTOR_STAGED_REJECTED"
 
+# What is staged in each.
+STAGED = {
+    STAGED_RESOURCES: tables.RESOURCES,
+    STAGED_REQUESTS: tables.REQUESTS,
+    STAGED_REJECTED: unfit.COLUMNS,
+}
+
 _RESOURCE_COLUMNS = tables.RESOURCES.names
 # ENQUEUED_AT is staged to bound the look-back; the ledger itself does not have it.
 _REQUEST_COLUMNS = [name for name in tables.REQUESTS.names if name != "ENQUEUED_AT"]

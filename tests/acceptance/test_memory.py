@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.figures import table
 from pipeline.sandbox.runner import Sandbox
-from tests.acceptance.chaos.figures import table
 from tests.acceptance.chaos.job import Job
 from tests.acceptance.chaos.memory import MIB, peaks
 from tests.acceptance.command import collector

@@ -20,6 +20,9 @@ import pytest
 from pipeline import config, tables
 from pipeline.sandbox import snowflake
 from pipeline.spool import SealedBatch, new_batch_id
+from stages.load import schema
+from stages.load.loader import Loader
+from stages.load.session import Session, connect
 
 PASSWORD = "open-sesame"
 READY_LIMIT_S = 30.0
@@ -89,6 +92,24 @@ def _ready_port(process: subprocess.Popen[str]) -> int:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnowflakeServer]:
     with running(tmp_path_factory.mktemp("snowflake")) as started:
         yield started
+
+
+@pytest.fixture
+def session(server: SnowflakeServer) -> Iterator[Session]:
+    """A session without a fault, to look at the tables."""
+    with connect(server.config()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def loader(server: SnowflakeServer, session: Session) -> Iterator[Loader]:
+    """A loader, with the tables empty."""
+    made = Loader(server.config())
+    made.open()
+    for table in schema.TABLES:
+        session.run(f'DELETE FROM "{table}"')
+    yield made
+    made.close()
 
 
 def resource(key: str, **changes: Any) -> dict[str, Any]:
@@ -165,8 +186,10 @@ __all__ = [
     "PASSWORD",
     "SnowflakeServer",
     "batch",
+    "loader",
     "request",
     "resource",
     "running",
     "server",
+    "session",
 ]

@@ -13,7 +13,7 @@ from snowflake.connector.time_util import TimeoutBackoffCtx
 from pipeline.errors import Unreachable
 from stages.load import session as session_module
 from stages.load.loader import Loader
-from stages.load.session import Session, connect
+from stages.load.session import Session
 from tests.acceptance.chaos.proxy import HOST, FaultProxy
 from tests.integration.snowflake_fixture import (
     NOW,
@@ -22,15 +22,10 @@ from tests.integration.snowflake_fixture import (
     request,
     resource,
     server,
+    session,
 )
 
-__all__ = ["server"]
-
-
-@pytest.fixture
-def session(server: SnowflakeServer) -> Iterator[Session]:
-    with connect(server.config()) as opened:
-        yield opened
+__all__ = ["server", "session"]
 
 
 @pytest.fixture

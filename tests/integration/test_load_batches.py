@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,17 +14,19 @@ from pipeline.logs import log
 from stages.load import loader as loader_module
 from stages.load import merge, unfit
 from stages.load.loader import Loader
-from stages.load.session import Session, connect
+from stages.load.session import Session
 from tests.integration.snowflake_fixture import (
     NOW,
     SnowflakeServer,
     batch,
+    loader,
     request,
     resource,
     server,
+    session,
 )
 
-__all__ = ["server"]
+__all__ = ["loader", "server", "session"]
 
 BODIES = [
     {"text": "größer — 漢字 🚀 \u2028"},
@@ -37,22 +38,6 @@ BODIES = [
     "just text",
     None,
 ]
-
-
-@pytest.fixture
-def session(server: SnowflakeServer) -> Iterator[Session]:
-    with connect(server.config()) as opened:
-        yield opened
-
-
-@pytest.fixture
-def loader(server: SnowflakeServer, session: Session) -> Iterator[Loader]:
-    made = Loader(server.config())
-    made.open()
-    for table in ("RESOURCES", "REQUESTS", "REJECTED_ROWS"):
-        session.run(f'DELETE FROM "{table}"')
-    yield made
-    made.close()
 
 
 def outcomes(session: Session) -> list[tuple[Any, ...]]:

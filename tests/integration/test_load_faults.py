@@ -14,9 +14,16 @@ from stages.load import session as session_module
 from stages.load.loader import Loaded, Loader
 from stages.load.session import Session, connect
 from tests.acceptance.chaos.proxy import HOST, FaultProxy, Kind
-from tests.integration.snowflake_fixture import SnowflakeServer, batch, request, resource, server
+from tests.integration.snowflake_fixture import (
+    SnowflakeServer,
+    batch,
+    request,
+    resource,
+    server,
+    session,
+)
 
-__all__ = ["server"]
+__all__ = ["server", "session"]
 
 ROWS = 3
 # The statements of a load in their order, by what they say.
@@ -44,13 +51,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def proxy(server: SnowflakeServer) -> Iterator[FaultProxy]:
     with FaultProxy(HOST, server.port) as standing:
         yield standing
-
-
-@pytest.fixture
-def session(server: SnowflakeServer) -> Iterator[Session]:
-    """One without a fault, to look at the tables."""
-    with connect(server.config()) as opened:
-        yield opened
 
 
 class Found(NamedTuple):

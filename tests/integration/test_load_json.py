@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,10 +12,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stages.load.loader import Loader
-from stages.load.session import Session, connect
-from tests.integration.snowflake_fixture import SnowflakeServer, batch, request, resource, server
+from stages.load.session import Session
+from tests.integration.snowflake_fixture import (
+    batch,
+    loader,
+    request,
+    resource,
+    server,
+    session,
+)
 
-__all__ = ["server"]
+__all__ = ["loader", "server", "session"]
 
 BODIES = 300
 
@@ -63,21 +69,6 @@ moments = st.datetimes(
 def read(text: str) -> Any:
     """JSON with every digit of its numbers; of equal keys the last one counts."""
     return json.loads(text, parse_int=Decimal, parse_float=Decimal)
-
-
-@pytest.fixture
-def session(server: SnowflakeServer) -> Iterator[Session]:
-    with connect(server.config()) as opened:
-        yield opened
-
-
-@pytest.fixture
-def loader(server: SnowflakeServer, session: Session) -> Iterator[Loader]:
-    made = Loader(server.config())
-    made.open()
-    session.run('DELETE FROM "RESOURCES"')
-    yield made
-    made.close()
 
 
 def generated() -> list[tuple[str, datetime]]:

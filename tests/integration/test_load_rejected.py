@@ -15,35 +15,20 @@ from pipeline.logs import log
 from stages.load import failures, merge, unfit
 from stages.load import loader as loader_module
 from stages.load.loader import Loader
-from stages.load.session import Session, connect
+from stages.load.session import Session
 from tests.integration.snowflake_fixture import (
     NOW,
-    SnowflakeServer,
     batch,
+    loader,
     request,
     resource,
     server,
+    session,
 )
 
-__all__ = ["server"]
+__all__ = ["loader", "server", "session"]
 
 CUT = '{"cut": "größer'
-
-
-@pytest.fixture
-def session(server: SnowflakeServer) -> Iterator[Session]:
-    with connect(server.config()) as opened:
-        yield opened
-
-
-@pytest.fixture
-def loader(server: SnowflakeServer, session: Session) -> Iterator[Loader]:
-    made = Loader(server.config())
-    made.open()
-    for table in ("RESOURCES", "REQUESTS", "REJECTED_ROWS"):
-        session.run(f'DELETE FROM "{table}"')
-    yield made
-    made.close()
 
 
 @pytest.fixture

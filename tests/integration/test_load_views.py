@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
-
-from stages.load import schema
 from stages.load.loader import Loader
-from stages.load.session import Session, connect
+from stages.load.session import Session
 from tests.integration.snowflake_fixture import (
     NOW,
-    SnowflakeServer,
     batch,
+    loader,
     request,
     resource,
     server,
+    session,
 )
 
-__all__ = ["server"]
+__all__ = ["loader", "server", "session"]
 
 ID = "/subscriptions/1/resourceGroups/RG/providers/x/vm"
-
-
-@pytest.fixture
-def session(server: SnowflakeServer) -> Iterator[Session]:
-    with connect(server.config()) as opened:
-        yield opened
-
-
-@pytest.fixture
-def loader(server: SnowflakeServer, session: Session) -> Iterator[Loader]:
-    made = Loader(server.config())
-    made.open()
-    for table in schema.TABLES:
-        session.run(f'DELETE FROM "{table}"')
-    yield made
-    made.close()
 
 
 def at(hours: float) -> datetime:

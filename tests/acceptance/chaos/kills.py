@@ -21,9 +21,10 @@ from itertools import combinations, cycle, islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.figures import table
 from pipeline.sandbox.runner import Sandbox
 from tests.acceptance.chaos.events import EventLog
-from tests.acceptance.chaos.figures import summary, table
+from tests.acceptance.chaos.figures import summary
 from tests.acceptance.chaos.job import Job
 from tests.acceptance.chaos.strikes import STAGES, SUPERVISOR, Strike, Target
 from tests.acceptance.supervised import DRAIN_TIMEOUT_S, Supervisord, supervisord

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tests.acceptance.chaos.figures import summary, table
+from bench.figures import machine, table
+from tests.acceptance.chaos.figures import summary
 from tests.acceptance.chaos.job import Job
 from tests.acceptance.chaos.memory import MIB
 from tests.acceptance.chaos.strikes import Strike
@@ -88,15 +87,6 @@ def report(done: Soaked, job: Job) -> str:
         "Azurite, the ARM simulator, fakesnow and the fault proxies on the same machine.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def machine() -> str:
-    """The machine in general words."""
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return (
-        f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores, "
-        f"{memory_bytes / GIB:.0f} GiB, Python {platform.python_version()}"
-    )
 
 
 def _outcome(done: Soaked, job: Job) -> Mapping[str, int]:
