@@ -11,6 +11,7 @@ import errno
 import os
 import tempfile
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -44,6 +45,9 @@ class Spill:
 
     def __len__(self) -> int:
         return len(self._ends) - 1 + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> bytes:
         """The piece at this place, counted from 0.

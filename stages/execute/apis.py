@@ -16,6 +16,7 @@ from pipeline.messages import NoToken, Token
 from stages.execute.client import ArmClient
 from stages.execute.origin import Origin
 from stages.execute.run import RequestRun
+from stages.execute.transfers import Transfers
 
 # A token with less life left than this is not sent any more.
 TOKEN_MARGIN_S = 5.0
@@ -27,6 +28,7 @@ class Api:
     Args:
         audience: of :data:`pipeline.messages.AUDIENCES`.
         config: endpoints, time-outs and sizes.
+        transfers: of this process.
 
     Attributes:
         origin: where it is, and where its links may lead.
@@ -35,13 +37,13 @@ class Api:
         waiting: requests that cannot go on without a newer one.
     """
 
-    def __init__(self, audience: str, config: Config) -> None:
+    def __init__(self, audience: str, config: Config, transfers: Transfers) -> None:
         self.audience = audience
         self._connect_timeout_s = config.arm_connect_timeout
         self.origin = Origin.parse(endpoint(config, audience))
         self.client = ArmClient(
             self.origin,
-            connections=config.num_threads,
+            transfers,
             connect_timeout_s=config.arm_connect_timeout,
             read_timeout_s=config.arm_read_timeout,
             answer_timeout_s=config.request_timeout,

@@ -1,11 +1,11 @@
-"""The threads of an execute process: each takes a call that is due, makes it, and comes back."""
+"""The calls of an execute process: each has a slot while it is under way, and says how it ended."""
 
 from __future__ import annotations
 
-import queue
-import threading
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from pipeline.messages import InCall, Token
 from stages.execute import flight
@@ -14,6 +14,10 @@ from stages.execute.recorded import Recorded
 from stages.execute.run import RequestRun
 from stages.execute.steps import Step
 from stages.execute.throttle import Ticket
+
+# An answer that is larger is worked into rows by a thread, so that the loop goes on meanwhile.
+# Handing a small one over would cost more than the work.
+INLINE_BYTES = 128 * 1024
 
 
 class Exchange:
@@ -40,18 +44,6 @@ class Exchange:
         self.answer: Answer | None = None
         self.step: Step | BaseException | None = None
 
-    def make(self) -> Step | BaseException:
-        """Call, and work the answer into rows."""
-        run, call = self.run, self.run.call
-        run.calling(time.monotonic(), _now_us())
-        try:
-            self.answer = self.client.exchange(
-                call.method, call.target, call.headers, call.body, self.token.value
-            )
-        except ExchangeFailed as error:
-            return run.unanswered(error, time.monotonic(), _now_us())
-        return run.answered(self.answer, time.monotonic(), _now_us())
-
 
 class Replay:
     """A request that gets the answer to another one's, without a call.
@@ -76,48 +68,99 @@ class Replay:
         """Which message it is of."""
         return self.run.message
 
-    def make(self) -> Step | BaseException:
-        """Work the answer into rows."""
-        return self.run.replay(self.recorded, _now_us())
-
 
 class Callers:
-    """A fixed number of threads that make calls.
+    """A fixed number of places for calls.
 
     Args:
-        recorder: where each thread notes what it is busy with.
-        threads: how many.
-        made: told of each call that is over, in the thread that made it.
+        recorder: where it is noted what each place is busy with.
+        places: how many.
+        made: told of each call that is over, in a later turn of the loop than :meth:`call`.
+        spawn: runs a task for as long as the process lives.
     """
 
     def __init__(
         self,
         recorder: flight.FlightRecorder,
-        threads: int,
+        places: int,
         made: Callable[[Exchange | Replay], object],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._recorder = recorder
         self._made = made
-        self._due: queue.SimpleQueue[Exchange | Replay] = queue.SimpleQueue()
-        for number in range(threads):
-            threading.Thread(
-                target=self._work, args=(number,), name=f"call-{number}", daemon=True
-            ).start()
+        self._spawn = spawn
+        self._loop = asyncio.get_running_loop()
+        self._free = list(range(places))
+
+    @property
+    def free(self) -> int:
+        """Places that are."""
+        return len(self._free)
 
     def call(self, due: Exchange | Replay) -> None:
-        """Have it made by the next thread that is free."""
-        self._due.put(due)
+        """Have it made; there has to be a place."""
+        place = self._free.pop()
+        run = due.run
+        self._recorder.began(place, _entry_of(run))
+        if isinstance(due, Replay):
+            self._loop.call_soon(
+                self._work, due, place, lambda: run.replay(due.recorded, _now_us())
+            )
+            return
+        call = run.call
+        run.calling(time.monotonic(), _now_us())
 
-    def _work(self, thread: int) -> None:
-        while True:
-            due = self._due.get()
-            self._recorder.began(thread, _entry_of(due.run))
-            try:
-                due.step = due.make()
-            except Exception as error:  # noqa: BLE001  # told to the loop, which gives it an outcome
-                due.step = error
-            self._recorder.ended(thread)
-            self._made(due)
+        def told(came: Answer | ExchangeFailed) -> None:
+            self._answered(due, place, came)
+
+        try:
+            due.client.exchange(
+                call.method,
+                call.target,
+                call.headers,
+                call.body,
+                due.token.value,
+                told,
+                repeatable=run.call_repeatable,
+            )
+        except ExchangeFailed as error:
+            self._loop.call_soon(told, error)
+
+    def _answered(self, due: Exchange, place: int, came: Answer | ExchangeFailed) -> None:
+        run = due.run
+        if isinstance(came, ExchangeFailed):
+            failed = came
+            self._work(due, place, lambda: run.unanswered(failed, time.monotonic(), _now_us()))
+            return
+        due.answer = answer = came
+
+        def step() -> Step:
+            return run.answered(answer, time.monotonic(), _now_us())
+
+        if len(answer.body) > INLINE_BYTES or run.planned.select is not None:
+            self._spawn(self._work_aside(due, place, step))
+        else:
+            self._work(due, place, step)
+
+    async def _work_aside(self, due: Exchange, place: int, work: Callable[[], Step]) -> None:
+        try:
+            due.step = await asyncio.to_thread(work)
+        except Exception as error:  # noqa: BLE001  # as below
+            due.step = error
+        self._over(due, place)
+
+    def _work(self, due: Exchange | Replay, place: int, work: Callable[[], Step]) -> None:
+        """Work an answer into rows."""
+        try:
+            due.step = work()
+        except Exception as error:  # noqa: BLE001  # told to the loop, which gives it an outcome
+            due.step = error
+        self._over(due, place)
+
+    def _over(self, due: Exchange | Replay, place: int) -> None:
+        self._recorder.ended(place)
+        self._free.append(place)
+        self._made(due)
 
 
 def _entry_of(run: RequestRun) -> bytes:

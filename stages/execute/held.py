@@ -7,10 +7,10 @@ together with the outcome.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 from pipeline.disk import reserve_bytes, room_of
 from pipeline.links import frame
@@ -61,32 +61,21 @@ class HoldSpace:
             return self._used_bytes <= self._memory_bytes
 
 
-class Frames(Sequence[bytes]):
-    """Frames in the order of their making, read from the file one at a time.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The rows of a request that is done.
 
     Valid until the rows are discarded, and any number of times: a link may have to be written anew.
 
-    Args:
-        earlier: all but the last.
-        last: the frame with the outcome.
+    Attributes:
+        frames: all but the last, as the link takes them; read from the file one at a time.
+        last: the rows that are left, with the outcome.
+        last_bytes: about, in memory.
     """
 
-    def __init__(self, earlier: Spill, last: bytes) -> None:
-        self._earlier = earlier
-        self._last = last
-
-    def __len__(self) -> int:
-        return len(self._earlier) + 1
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        at = range(len(self))[index]
-        return self._earlier[at] if at < len(self._earlier) else self._last
+    frames: Spill
+    last: Rows
+    last_bytes: int
 
 
 class HeldRows:
@@ -132,10 +121,10 @@ class HeldRows:
         except OSError as error:
             raise NoRoom(str(error)) from error
 
-    def complete(self, outcome: Outcome) -> Frames:
-        """The frames for the link, the outcome in the last."""
-        last = frame([Rows(self._lease, self._request, self._rows, outcome)])
-        return Frames(self._frames, last)
+    def complete(self, outcome: Outcome) -> Held:
+        """All of them, the outcome with the last."""
+        last = Rows(self._lease, self._request, self._rows, outcome)
+        return Held(self._frames, last, self._rows_bytes)
 
     def discard(self) -> None:
         """Let go of everything."""
@@ -168,3 +157,22 @@ class HeldRows:
     def _give_back(self) -> None:
         self._space.take(-self._in_memory_bytes)
         self._in_memory_bytes = 0
+
+
+def frames_of(done: Iterable[Held]) -> Iterator[bytes]:
+    """The frames for the link: what is short goes together, what is long keeps its own.
+
+    Args:
+        done: requests, each of which stands wholly behind the one before.
+    """
+    together: list[Rows] = []
+    size_bytes = 0
+    for held in done:
+        if together and (len(held.frames) or size_bytes + held.last_bytes > FRAME_BYTES):
+            yield frame(together)
+            together, size_bytes = [], 0
+        yield from held.frames
+        together.append(held.last)
+        size_bytes += held.last_bytes + ROW_BYTES
+    if together:
+        yield frame(together)

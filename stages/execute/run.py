@@ -214,6 +214,7 @@ class RequestRun:
     def answered(self, answer: Answer, now_s: float, now_us: int) -> Step:
         """Go on from an answer."""
         headers, status = answer.headers, answer.status
+        self._attempts += answer.sends - 1
         request_id = headers.get("x-ms-request-id") or headers.get("request-id")
         self._azure_request_id = request_id or self._azure_request_id
         self._source = source_of(
@@ -250,15 +251,15 @@ class RequestRun:
         if 300 <= status < 400:
             # Without its query, which in a link to storage is a key.
             where = answer.headers.get("location", "nowhere").partition("?")[0]
-            return self._done(
-                "failed", now_us, status, "Redirected", f"not followed with a token: {where}"
-            )
+            text = f"not followed with a token: {where}"
+            return self._done("failed", now_us, status, "Redirected", text)
         outcome = outcome_of(status, of_itself=self.call.target == self.planned.target)
         return self._done(outcome, now_us, status, code or f"Http{status}", message)
 
     def unanswered(self, error: ExchangeFailed, now_s: float, now_us: int) -> Step:
         """Go on from a call without a whole answer."""
-        if not error.retryable or (error.sent and not self._call_repeatable):
+        self._attempts += error.sends - 1
+        if not error.retryable or (error.sent and not self.call_repeatable):
             return self._done("failed", now_us, None, error.code, error.problem)
         return self._retry(error.code, error.problem, None, now_s, now_us)
 
@@ -290,19 +291,16 @@ class RequestRun:
             )
             if self._operation is None:
                 # Accepted is not done, and there is nowhere to ask how it went.
-                return self._done(
-                    "failed", now_us, answer.status, "NothingToPoll", "202 without a link to poll"
-                )
+                text = "202 without a link to poll"
+                return self._done("failed", now_us, answer.status, "NothingToPoll", text)
         if self._operation is not None:
             polled = self._operation.next(answer, self._follow)
             if polled is not None:
                 self.call = Call("GET", polled.target, self.planned.headers, None)
                 self._retries.count = 0
                 if self._retries.late(now_s + polled.after_s):
-                    return self._done(
-                        "failed", now_us, answer.status, "OperationTimeout",
-                        f"still running after {self._limits.request_timeout_s:.0f} s",
-                    )  # fmt: skip
+                    text = f"still running after {self._limits.request_timeout_s:.0f} s"
+                    return self._done("failed", now_us, answer.status, "OperationTimeout", text)
                 return Again(polled.after_s)
             self._operation = None
         if self._lists and answer.status == 200 and not answer.body.strip():
@@ -332,7 +330,8 @@ class RequestRun:
         return self._origin.follow(self.call.target, link)
 
     @property
-    def _call_repeatable(self) -> bool:
+    def call_repeatable(self) -> bool:
+        """The next call may be made twice."""
         return self._repeatable or self.call.method != "POST"
 
     def _retry(
@@ -345,7 +344,7 @@ class RequestRun:
             self.refusal = Refusal(wait.wait_s, throttles_scope(code, by_graph=self._by_graph))
         if wait.asked_s > self._limits.max_wait_s and self.may_be_put_off:
             return PutOff(wait.asked_s)
-        unclear = answer is not None and not throttled and not self._call_repeatable
+        unclear = answer is not None and not throttled and not self.call_repeatable
         if wait.over or unclear:
             return self._done("throttled" if throttled else "failed", now_us, status, code, message)
         # One that was refused stands in line with those that its refusal holds up.

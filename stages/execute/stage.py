@@ -1,24 +1,23 @@
-"""An execute process: a loop that decides, threads that call.
+"""An execute process: a loop that holds the requests, their buckets, their calls and the links.
 
-The loop holds the requests, their buckets and the links; a thread takes a call that is due, makes
-it, works its answer into rows, and comes back for the next. No thread waits on a request's behalf.
+A call that is due gets one of NUM_THREADS places and is a transfer of libcurl's until its answer is
+here; a long answer is worked into rows by a thread. Nothing waits on a request's behalf.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from pipeline.config import Config
 from pipeline.disk import Reminder
-from pipeline.links import LinkClosed
 from pipeline.logs import add_secret, log
 from pipeline.messages import (
     ARM,
     AUDIENCES,
     AnyLink,
     Drain,
-    Executed,
     NoToken,
     Outcome,
     Returned,
@@ -33,14 +32,16 @@ from stages.execute.apis import Api
 from stages.execute.callers import Callers, Exchange, Replay
 from stages.execute.fair import FairLine
 from stages.execute.held import HoldSpace
+from stages.execute.outbox import Outbox
 from stages.execute.recorded import Recorded
 from stages.execute.run import RequestRun
 from stages.execute.scheduler import Scheduler
 from stages.execute.sharing import Sharing
 from stages.execute.steps import Again, Done, FreshToken, HeldBack, Limits, PutOff
 from stages.execute.throttle import Ticket
+from stages.execute.transfers import Transfers
 
-# Done and not yet written to ``batch``; past this the threads rest: back-pressure.
+# Done and not yet written to ``batch``; past this no call is made: back-pressure.
 MAX_UNWRITTEN = 256
 # Between two looks for requests whose time is over.
 TIMEOUT_TICK_S = 1.0
@@ -55,7 +56,8 @@ class Execute(Stage):
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name, config)
-        self._apis = {audience: Api(audience, config) for audience in AUDIENCES}
+        self._transfers = Transfers(config.num_threads)
+        self._apis = {audience: Api(audience, config, self._transfers) for audience in AUDIENCES}
         self._limits = Limits(
             max_retries=config.max_retries,
             initial_retry_delay_s=config.initial_retry_delay,
@@ -77,17 +79,14 @@ class Execute(Stage):
         self._next_alone: tuple[RequestRun, Ticket] | None = None
         self._alone = False
         self._calling = 0
-        self._unwritten = 0
+        self._outbox = Outbox(self, self._written)
         # All that are held, wherever they wait.
         self._runs: set[RequestRun] = set()
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
+        self._pumping = False
         self._loop = asyncio.get_running_loop()
-        self._callers = Callers(
-            self._flight,
-            config.num_threads,
-            lambda made: self._loop.call_soon_threadsafe(self._made, made),
-        )
+        self._callers = Callers(self._flight, config.num_threads, self._made, self.spawn)
 
     # ── the hooks ────────────────────────────────────────────────────────────────────────────
 
@@ -95,6 +94,7 @@ class Execute(Stage):
         """See that something listens at the ARM endpoint."""
         await asyncio.to_thread(self._apis[ARM].reach)
         self.spawn(self._expire())
+        self.spawn(self._outbox.run())
 
     async def on_peer(self, peer: str, generation: int) -> None:
         """Tell ``fetch`` how things stand, before it hands out anything on this link."""
@@ -135,8 +135,7 @@ class Execute(Stage):
     async def close(self) -> None:
         """Close the connections; a call that is cut off now has killed nobody."""
         self._flight.close()
-        for api in self._apis.values():
-            api.client.close()
+        self._transfers.close()
 
     def idle(self) -> bool:
         """No request is held."""
@@ -166,14 +165,18 @@ class Execute(Stage):
                 self._replays.add(Replay(run, recorded))
             else:
                 self._scheduler.add(run, now_s)
-        self._pump()
+        self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        """Pump once in the next turn of the loop, however many ask for it in this one."""
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Give the threads what is due, and set the alarm for what is due next."""
+        """Make the calls that are due, and set the alarm for what is due next."""
+        self._pumping = False
         now_s = time.monotonic()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         while self._free() and (due := self._next_run(now_s)) is not None:
             self._call(*due, now_s)
         while self._replays and self._free():
@@ -182,13 +185,24 @@ class Execute(Stage):
         wake_s = self._scheduler.next_wake_s()
         # Whoever comes back, from a call or from writing, pumps too.
         if wake_s is not None and self._free():
-            self._timer = self._loop.call_later(max(0.001, wake_s - now_s), self._pump)
+            self._wake_at(max(now_s + 0.001, wake_s))
+
+    def _wake_at(self, wake_s: float) -> None:
+        if self._timer is not None:
+            if self._timer.when() <= wake_s and not self._timer.cancelled():
+                return  # it pumps too early, and is set anew then
+            self._timer.cancel()
+        self._timer = self._loop.call_at(wake_s, self._alarm)
+
+    def _alarm(self) -> None:
+        self._timer = None
+        self._pump()
 
     def _free(self) -> bool:
         """Another call may be made now."""
         return (
             self._calling < self.config.num_threads
-            and self._unwritten < MAX_UNWRITTEN
+            and len(self._outbox) < MAX_UNWRITTEN
             and not (self._calling and (self._alone or self._next_alone is not None))
         )
 
@@ -220,7 +234,7 @@ class Execute(Stage):
         self._callers.call(Exchange(run, api.client, ticket, token))
 
     def _made(self, made: Exchange | Replay) -> None:
-        """A thread came back."""
+        """A call is over."""
         self._calling -= 1
         now_s = time.monotonic()
         if isinstance(made, Exchange):
@@ -247,7 +261,7 @@ class Execute(Stage):
                     exception=error
                 ).error("unexpected failure of request {}", run.planned.index)
                 self._finish(run, run.give_up("failed", "CollectorError", repr(error), _now_us()))
-        self._pump()
+        self._pump_soon()
 
     def _count(self, made: Exchange, now_s: float) -> None:
         """What an answer says of the limits."""
@@ -296,30 +310,14 @@ class Execute(Stage):
 
     def _finish(self, run: RequestRun, done: Done) -> None:
         self._answer_others(run, done.outcome)
-        self._unwritten += 1
         self.counters["requests"] += 1
         self.counters[f"outcome_{done.outcome.outcome}"] += 1
-        self.spawn(self._write(run, done))
+        self._outbox.put(run, done.held)
 
-    async def _write(self, run: RequestRun, done: Done) -> None:
-        """Write a request's rows to ``batch``, wholly to one process of it; then tell ``fetch``."""
-        while True:
-            link = await self.link_to("batch")
-            generation = self.generations["batch"]
-            try:
-                await link.send_frames(done.frames)
-                break
-            except LinkClosed:
-                await self.peer_gone("batch", link)
-        self._unwritten -= 1
-        self._let_go(run)
-        self._pump()
-        await self.send(
-            "fetch",
-            Executed(run.lease.lease_id, run.lease.attempt, run.planned.index, generation),
-        )
-        if self.idle():
-            self.beat()
+    def _written(self, runs: Sequence[RequestRun]) -> None:
+        for run in runs:
+            self._let_go(run)
+        self._pump_soon()
 
     # ── tokens ───────────────────────────────────────────────────────────────────────────────
 

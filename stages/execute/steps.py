@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.messages import Outcome
+from stages.execute.held import Held
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,10 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The request has its outcome; ``frames`` are for ``batch``."""
+    """The request has its outcome; what is held is for ``batch``."""
 
     outcome: Outcome
-    frames: Sequence[bytes]
+    held: Held
 
 
 @dataclass(frozen=True, slots=True)

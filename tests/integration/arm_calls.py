@@ -13,11 +13,12 @@ import trustme
 
 from pipeline.messages import LeaseRef, PlannedRequest, Resource, Rows
 from pipeline.sandbox.arm.control import SimulatorControl
-from stages.execute.client import ArmClient, ExchangeFailed
+from stages.execute.client import ExchangeFailed
 from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
 from stages.execute.run import RequestRun
 from stages.execute.steps import Done, FreshToken, Limits, Refusal, Step
+from tests.integration.blocking_client import BlockingClient
 from tests.integration.simulator_calls import simulator as running_simulator
 from tests.standins.http_server import Answer, Request, StandIn
 
@@ -66,8 +67,8 @@ class Collected:
         self.steps = steps
         self.refusals = refusals
         self.rows: list[Resource] = [
-            row for data in done.frames for rows in _frame(data[4:]) for row in rows.resources
-        ]
+            row for data in done.held.frames for rows in _frame(data[4:]) for row in rows.resources
+        ] + done.held.last.resources
 
 
 class Arm:
@@ -105,11 +106,9 @@ class Arm:
         return collect(self.client, self.origin, target or self.list, body, self.folder, limits)
 
 
-def client_of(endpoint: str, answer_timeout_s: float = 30.0) -> ArmClient:
-    return ArmClient(
-        Origin.parse(endpoint),
-        connections=2,
-        connect_timeout_s=5.0,
+def client_of(endpoint: str, answer_timeout_s: float = 30.0) -> BlockingClient:
+    return BlockingClient(
+        endpoint,
         read_timeout_s=READ_TIMEOUT_S,
         answer_timeout_s=answer_timeout_s,
         max_body_bytes=MAX_BODY_BYTES,
@@ -117,7 +116,12 @@ def client_of(endpoint: str, answer_timeout_s: float = 30.0) -> ArmClient:
 
 
 def collect(
-    client: ArmClient, origin: Origin, target: str, body: Any, folder: Path, limits: Limits = LIMITS
+    client: BlockingClient,
+    origin: Origin,
+    target: str,
+    body: Any,
+    folder: Path,
+    limits: Limits = LIMITS,
 ) -> Collected:
     """Call, and go on as the run says, until it is done."""
     data = None if body is None else msgspec.json.encode(body)
@@ -138,11 +142,13 @@ def collect(
         time.sleep(run.refusal.wait_s if run.refusal is not None else step.after_s)
 
 
-def call(client: ArmClient, run: RequestRun) -> Step:
+def call(client: BlockingClient, run: RequestRun) -> Step:
     made = run.call
     run.calling(time.monotonic(), 1)
     try:
-        found = client.exchange(made.method, made.target, made.headers, made.body, TOKEN)
+        found = client.exchange(
+            made.method, made.target, made.headers, made.body, TOKEN, repeatable=run.call_repeatable
+        )
     except ExchangeFailed as error:
         return run.unanswered(error, time.monotonic(), 2)
     return run.answered(found, time.monotonic(), 2)

@@ -72,6 +72,9 @@ def test_a_broken_answer_fails_and_spoils_no_later_one(
     arm: Arm, kind: str, more: dict[str, Any], code: str
 ) -> None:
     whole = arm.get()
+    # On a kept connection a reset may mean that it was closed long before: libcurl asks again.
+    arm.client.close()
+    arm.client = client_of(arm.endpoint)
     arm.fault(kind, first=1, **more)
     began_s = time.monotonic()
     failed = arm.failure()
@@ -96,6 +99,23 @@ def test_a_list_is_whole_after_a_fault_on_any_page(
     found = arm.collect()
     assert (found.outcome.outcome, found.outcome.attempts) == ("complete", 4)
     assert [row.resource_id for row in found.rows] == expected
+
+
+def test_what_may_not_be_sent_twice_is_not(arm: Arm) -> None:
+    arm.get()
+    arm.fault("reset")
+    with pytest.raises(ExchangeFailed) as failed:
+        arm.client.exchange("POST", arm.list, {}, b"{}", TOKEN, repeatable=False)
+    assert (failed.value.code, failed.value.sent, failed.value.sends) == ("ProtocolError", True, 1)
+    assert arm.control.stats()["faults"] == {"reset": 1}
+
+
+def test_what_libcurl_sends_again_is_counted(arm: Arm) -> None:
+    arm.get()
+    arm.fault("reset", first=1)
+    again = arm.client.exchange("GET", arm.list, {}, None, TOKEN)
+    assert (again.status, again.sends) == (200, 2)
+    assert arm.client.exchange("GET", arm.list, {}, None, TOKEN).sends == 1
 
 
 def test_an_empty_page_is_not_the_end_of_a_list(arm: Arm) -> None:

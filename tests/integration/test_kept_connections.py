@@ -13,11 +13,10 @@ import pytest
 from pipeline.config import load
 from pipeline.identity import endpoint
 from pipeline.messages import ARM
-from stages.execute.client import ArmClient
-from stages.execute.origin import Origin
 from stages.fetch.queue import open_queue
 from stages.load.session import connect
 from tests.acceptance.chaos.between import proxies_between
+from tests.integration.blocking_client import BlockingClient
 from tests.processes import until
 
 ESTABLISHED, KEEP_ALIVE_TIMER = "01", "02"
@@ -35,15 +34,7 @@ def timers(port: int) -> set[str]:
 def test_every_client_has_idle_connections_watched(settings: dict[str, str]) -> None:
     with proxies_between(settings) as between:
         config = load(environ=between.settings)
-        origin = Origin.parse(endpoint(config, ARM))
-        arm = ArmClient(
-            origin,
-            connections=1,
-            connect_timeout_s=5,
-            read_timeout_s=5,
-            answer_timeout_s=5,
-            max_body_bytes=1 << 20,
-        )
+        arm = BlockingClient(endpoint(config, ARM), read_timeout_s=5.0, max_body_bytes=1 << 20)
         path = "/subscriptions?api-version=2022-12-01"
         token = config.required("azure_access_token")
         queue = open_queue(config, config.azure_queue_name[0])

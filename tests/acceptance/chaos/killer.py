@@ -36,9 +36,9 @@ def _wrap() -> None:
 
     exchange = ArmClient.exchange
 
-    def wrapped(self: ArmClient, method: str, target: str, *rest: Any) -> Any:
+    def wrapped(self: ArmClient, method: str, target: str, *rest: Any, **more: Any) -> Any:
         _die(target)
-        return exchange(self, method, target, *rest)
+        return exchange(self, method, target, *rest, **more)
 
     ArmClient.exchange = wrapped  # type: ignore[method-assign]
 

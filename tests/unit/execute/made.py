@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from urllib3 import HTTPHeaderDict
 
 from pipeline.links import MAX_FRAME_BYTES
 from pipeline.messages import LeaseRef, PlannedRequest, RequestKey, Resource, Rows
 from stages.execute.client import Answer
-from stages.execute.held import HoldSpace
+from stages.execute.held import Held, HoldSpace, frames_of
 from stages.execute.origin import Origin
 from stages.execute.run import RequestRun
 from stages.execute.steps import Done, Limits
@@ -37,18 +36,19 @@ def planned(method: str = "GET", target: str = LIST, body: Any = None) -> Planne
 def answer(status: int = 200, body: Any = b"", **headers: str) -> Answer:
     """An answer; ``retry_after="3"`` becomes a header, a body that is not bytes JSON."""
     data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    fields = HTTPHeaderDict({name.replace("_", "-"): value for name, value in headers.items()})
+    fields = {name.replace("_", "-").lower(): value for name, value in headers.items()}
     return Answer(status, fields, data)
 
 
 def rows_in(done: Done) -> list[Resource]:
     """The rows of a request, as ``batch`` reads them."""
-    return [row for rows in frames_in(done.frames) for row in rows.resources]
+    return [row for rows in frames_in(done.held) for row in rows.resources]
 
 
-def frames_in(frames: Any) -> list[Rows]:
+def frames_in(*held: Held) -> list[Rows]:
+    """What a link carries of requests that are done."""
     found = []
-    for data in frames:
+    for data in frames_of(held):
         assert len(data) <= MAX_FRAME_BYTES
         assert int.from_bytes(data[:4], "little") == len(data) - 4
         found += _frame(data[4:])

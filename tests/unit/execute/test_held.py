@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.messages import Outcome, Resource
 from stages.execute import held as module
-from stages.execute.held import HeldRows, HoldSpace
+from stages.execute.held import HeldRows, HoldSpace, frames_of
 from tests.unit.execute.made import KEY, LEASE, frames_in
 
 OUTCOME = Outcome("complete", "u", 200, None, None, 1, 3, 1, 0, None, 0, 0)
@@ -35,26 +35,39 @@ def test_many_rows_keep_their_order_and_only_the_last_frame_has_the_outcome(
     held = HeldRows(LEASE, KEY, HoldSpace(tmp_path))
     for start in range(0, 300, 30):
         held.add([row(number, 1_000) for number in range(start, start + 30)])
-    frames = held.complete(OUTCOME)
+    done = held.complete(OUTCOME)
     for _ in range(2):  # the link may break after any of them
-        read = frames_in(frames)
+        read = frames_in(done)
         numbers = [int(resource.row_key) for rows in read for resource in rows.resources]
         assert numbers == list(range(300))
         assert [rows.outcome for rows in read] == [None] * (len(read) - 1) + [OUTCOME]
-        assert len(frames) == len(read) > 50
-    assert frames[-1] == list(frames)[-1]
-    assert frames[1:3] == list(frames)[1:3]
-    with pytest.raises(IndexError):
-        frames[len(frames)]
+        assert len(done.frames) + 1 == len(read) > 50
     held.discard()
 
 
 def test_many_tiny_rows_stay_far_below_a_links_limit(tmp_path: Path) -> None:
     held = HeldRows(LEASE, KEY, HoldSpace(tmp_path))
     held.add([row(number, 1) for number in range(30_000)])
-    frames = held.complete(OUTCOME)
-    assert max(len(data) for data in frames) < 2 * module.FRAME_BYTES
+    done = held.complete(OUTCOME)
+    assert max(len(data) for data in frames_of([done])) < 2 * module.FRAME_BYTES
     held.discard()
+
+
+def test_requests_go_together_and_a_long_one_between_them_keeps_its_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRAME_BYTES", 2_000)
+    done = []
+    for numbers in ([0], [1], [], range(2, 30), [30], [31]):
+        held = HeldRows(LEASE, KEY, HoldSpace(tmp_path))
+        held.add([row(number, 200) for number in numbers])
+        done.append(held.complete(OUTCOME))
+    read = frames_in(*done)
+    assert [int(r.row_key) for rows in read for r in rows.resources] == list(range(32))
+    assert sum(rows.outcome is not None for rows in read) == len(done)
+    frames = list(frames_of(done))
+    assert len(done[3].frames) < len(frames) < len(read)
+    assert max(map(len, frames)) < 2 * module.FRAME_BYTES
 
 
 def test_what_is_discarded_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,190 @@
+"""libcurl's transfers, driven by a process's event loop: any number under way, and no thread.
+
+libcurl says which sockets it waits for and when it wants to be called again, and here it is. Its
+sockets stand in an epoll of their own, which the loop watches as one descriptor: that is two system
+calls for a transfer, where the loop's own readers would also cost objects of Python.
+https://curl.se/libcurl/c/libcurl-multi.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from typing import Protocol
+
+import pycurl
+
+# How often transfers are looked at for silence: a time-out may be late by so much.
+TICK_S = 0.25
+# Sockets taken from the kernel at once.
+MAX_EVENTS = 256
+
+_WATCHED = {
+    pycurl.POLL_IN: select.EPOLLIN,
+    pycurl.POLL_OUT: select.EPOLLOUT,
+    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+}
+_ENDED = select.EPOLLHUP | select.EPOLLERR
+
+
+class Transfer(Protocol):
+    """A handle of libcurl, set up, and who waits for it."""
+
+    @property
+    def curl(self) -> pycurl.Curl:
+        """The easy handle."""
+        ...
+
+    def ended(self, code: int, problem: str) -> None:
+        """libcurl is done with it.
+
+        Args:
+            code: libcurl's; 0 if it went well.
+            problem: libcurl's text, if it did not.
+        """
+        ...
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether it is to be given up."""
+        ...
+
+    def given_up(self) -> None:
+        """It was overdue, and is no longer under way."""
+        ...
+
+
+class Transfers:
+    """The transfers of a process.
+
+    Args:
+        connections: kept open between transfers.
+    """
+
+    def __init__(self, connections: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._under_way: dict[pycurl.Curl, Transfer] = {}
+        self._epoll = select.epoll()
+        self._watched: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
+        self._tick: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        self._loop.add_reader(self._epoll.fileno(), self._readable)
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def add(self, transfer: Transfer) -> None:
+        """Begin a transfer; it ends in a later turn of the loop.
+
+        Raises:
+            pycurl.error: libcurl does not take it.
+        """
+        self._multi.add_handle(transfer.curl)
+        self._under_way[transfer.curl] = transfer
+        if self._tick is None:
+            self._tick = self._loop.call_later(TICK_S, self._look_for_silence)
+
+    def close(self) -> None:
+        """Break off what is under way, without a word to anybody, and close the connections."""
+        if self._closed:
+            return
+        self._closed = True
+        for handle in (self._timer, self._soon, self._tick):
+            if handle is not None:
+                handle.cancel()
+        for curl in self._under_way:
+            self._multi.remove_handle(curl)
+        self._under_way.clear()
+        self._multi.close()
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    # ── what libcurl asks for ────────────────────────────────────────────────────────────────
+
+    def _watch(self, what: int, descriptor: int, _multi: object, _data: object) -> None:
+        wanted = _WATCHED.get(what)
+        if wanted is None:
+            if descriptor in self._watched:
+                self._watched.discard(descriptor)
+                self._epoll.unregister(descriptor)
+        elif descriptor in self._watched:
+            self._epoll.modify(descriptor, wanted)
+        else:
+            self._watched.add(descriptor)
+            self._epoll.register(descriptor, wanted)
+
+    def _set_timer(self, after_ms: int) -> None:
+        if after_ms == 0:
+            if self._soon is None:
+                self._soon = self._loop.call_soon(self._at_once)
+            return
+        timer = self._timer
+        if after_ms < 0:
+            if timer is not None:
+                timer.cancel()
+                self._timer = None
+            return
+        due_s = self._loop.time() + after_ms / 1000.0
+        if timer is not None:
+            # One that fires too early is no harm; libcurl sets it anew then.
+            if timer.when() <= due_s:
+                return
+            timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._in_time)
+
+    # ── when the loop calls ──────────────────────────────────────────────────────────────────
+
+    def _at_once(self) -> None:
+        self._soon = None
+        self._act(pycurl.SOCKET_TIMEOUT, 0)
+        self._tell()
+
+    def _in_time(self) -> None:
+        self._timer = None
+        self._act(pycurl.SOCKET_TIMEOUT, 0)
+        self._tell()
+
+    def _readable(self) -> None:
+        for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
+            mask = 0
+            if events & select.EPOLLIN:
+                mask |= pycurl.CSELECT_IN
+            if events & select.EPOLLOUT:
+                mask |= pycurl.CSELECT_OUT
+            if events & _ENDED:
+                mask |= pycurl.CSELECT_ERR
+            self._act(descriptor, mask)
+        self._tell()
+
+    def _act(self, descriptor: int, mask: int) -> None:
+        self._multi.socket_action(descriptor, mask)
+
+    def _tell(self) -> None:
+        """Tell those whose transfers have ended."""
+        more = True
+        while more and not self._closed:
+            left, well, failed = self._multi.info_read()
+            more = bool(left)
+            for curl in well:
+                self._take_out(curl).ended(0, "")
+            for curl, code, problem in failed:
+                self._take_out(curl).ended(code, problem)
+
+    def _take_out(self, curl: pycurl.Curl) -> Transfer:
+        self._multi.remove_handle(curl)
+        return self._under_way.pop(curl)
+
+    def _look_for_silence(self) -> None:
+        now_s = time.monotonic()
+        for transfer in [one for one in self._under_way.values() if one.is_overdue(now_s)]:
+            # Its connection is closed with it: what is left of the answer is nobody's.
+            self._take_out(transfer.curl).given_up()
+        self._tick = (
+            self._loop.call_later(TICK_S, self._look_for_silence) if self._under_way else None
+        )
