@@ -7,7 +7,6 @@ https://learn.microsoft.com/azure/governance/resource-graph/concepts/guidance-fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.messages import ARM, MICROSOFT_GRAPH
@@ -37,8 +36,7 @@ LIMITS = {"reads": READS, "writes": WRITES, "graph": GRAPH}
 ALL_IDENTITIES = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What Azure counts calls by.
 
     Attributes:

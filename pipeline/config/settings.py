@@ -205,7 +205,7 @@ SETTINGS: tuple[Setting, ...] = (
         least=1,
         most=256,
     ),
-    _whole("NUM_THREADS", "threads in each execute process", 25, 1, 1000, "threads"),
+    _whole("NUM_THREADS", "calls at once in each execute process", 25, 1, 1000, "calls"),
     _whole("MAX_RETRIES", "retries of one API call after its first try", 3, 0, 100, "retries"),
     _number(
         "INITIAL_RETRY_DELAY",

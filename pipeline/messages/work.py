@@ -124,7 +124,7 @@ class NoToken(Link, frozen=True):
 
 
 class InCall(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A request that a thread of a worker was busy with when the worker died.
+    """A request that was under way in a worker when the worker died.
 
     Named by what outlives every process of the collector, its leases too.
 
@@ -132,7 +132,7 @@ class InCall(msgspec.Struct, array_like=True, gc=False, frozen=True):
         queue: name of the queue its message came from.
         queue_message_id: the queue's own id.
         index: position in the message's ``api_requests``.
-        alone: no other request of the worker was with a thread.
+        alone: no other request was under way in that worker.
     """
 
     queue: str

@@ -26,6 +26,19 @@ USER_AGENT = f"azure-cloud-collector/{__version__}"
 _CLEAN = re.compile(r"[!#-;=?-\[\]_a-z~]*")
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 
+# Headers of answers that anybody reads: ARM sends twenty others with each.
+_READ = (
+    "azure-asyncoperation",
+    "etag",
+    "location",
+    "request-id",
+    "retry-after",
+    "x-ms-",
+)
+# Their names as servers spell them, known once seen.
+MAX_NAMES_READ = 1_000
+_NAMES_READ: dict[bytes, str] = {}
+
 # Codes of libcurl, by the name that the ledger has for them. https://curl.se/libcurl/c/libcurl-errors.html
 _NAMES = {
     pycurl.E_COULDNT_RESOLVE_PROXY: "NewConnectionError",
@@ -77,7 +90,7 @@ class Answer:
 
     Attributes:
         status: HTTP status code.
-        headers: by their names in lower case.
+        headers: by their names in lower case; those that are read.
         body: decompressed.
         sends: how often the request was sent: libcurl sends it again, without a word, when a kept
             connection turns out to be closed.
@@ -349,8 +362,21 @@ def _headers_of(lines: list[bytes]) -> dict[str, str]:
         if line.startswith(b"HTTP/"):
             headers = {}
             continue
-        name, colon, value = line.decode("latin-1").partition(":")
-        if colon:
-            name, value = name.lower(), value.strip()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        spelled, colon, value = line.partition(b":")
+        name = _NAMES_READ.get(spelled)
+        if name is None:
+            name = _name_read(spelled)
+        if name and colon:
+            text = value.strip().decode("latin-1")
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
+
+
+def _name_read(spelled: bytes) -> str:
+    """A header's name in lower case; empty if nobody reads that one."""
+    name = spelled.decode("latin-1").lower()
+    if not name.startswith(_READ):
+        name = ""
+    if len(_NAMES_READ) < MAX_NAMES_READ:
+        _NAMES_READ[spelled] = name
+    return name

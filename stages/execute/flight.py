@@ -1,7 +1,7 @@
-"""The flight recorder of an execute process: which requests its threads are busy with.
+"""The flight recorder of an execute process: which requests are under way.
 
-A file that is mapped into memory, a slot for each thread. What a thread has written there outlives
-its process, because the pages belong to the kernel; so the process that comes after a dead one
+A file that is mapped into memory, a slot for each of them. What was written there outlives its
+process, because the pages belong to the kernel; so the process that comes after a dead one
 knows what the dead one was busy with, and ``fetch`` learns which messages may have killed it.
 """
 
@@ -42,16 +42,16 @@ class FlightRecorder:
 
     Args:
         path: of the file; what a process before has left in it is read first.
-        threads: how many record, each in the slot of its number.
+        slots: requests that may be under way at once.
 
     Attributes:
         died_in: what the process before was busy with.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, slots: int) -> None:
         self.died_in = _read(path)
         self._path = path
-        self._size = max(mmap.PAGESIZE, threads * SLOT_BYTES)
+        self._size = max(mmap.PAGESIZE, slots * SLOT_BYTES)
         # In use once open() was called; until then nothing is forgotten that was not told.
         self._slots = mmap.mmap(-1, self._size)
         self._inode = 0
@@ -79,16 +79,16 @@ class FlightRecorder:
                 error,
             )
 
-    def began(self, thread: int, data: bytes) -> None:
-        """A thread begins with a request; ``data`` is its :func:`entry`."""
-        at = thread * SLOT_BYTES
+    def began(self, slot: int, data: bytes) -> None:
+        """A request begins; ``data`` is its :func:`entry`."""
+        at = slot * SLOT_BYTES
         self._slots[at + 1 : at + 1 + len(data)] = data
         # Last, so that a slot in use is whole.
         self._slots[at] = _USED
 
-    def ended(self, thread: int) -> None:
-        """The thread is done with it."""
-        self._slots[thread * SLOT_BYTES] = 0
+    def ended(self, slot: int) -> None:
+        """It is over."""
+        self._slots[slot * SLOT_BYTES] = 0
 
     def close(self) -> None:
         """The process ends in order: nothing it was busy with has killed it."""

@@ -73,7 +73,7 @@ class Held:
         last_bytes: about, in memory.
     """
 
-    frames: Spill
+    frames: Spill | tuple[()]
     last: Rows
     last_bytes: int
 
@@ -94,7 +94,8 @@ class HeldRows:
         self._in_memory_bytes = 0
         self._rows: list[Resource] = []
         self._rows_bytes = 0
-        self._frames = Spill(space.folder, MEMORY_BYTES, space.reserve_bytes)
+        # Few requests have more than one frame.
+        self._frames: Spill | None = None
 
     def add(self, rows: list[Resource], *, keep: bool = False) -> None:
         """Hold one page's rows.
@@ -124,20 +125,23 @@ class HeldRows:
     def complete(self, outcome: Outcome) -> Held:
         """All of them, the outcome with the last."""
         last = Rows(self._lease, self._request, self._rows, outcome)
-        return Held(self._frames, last, self._rows_bytes)
+        return Held(self._frames or (), last, self._rows_bytes)
 
     def discard(self) -> None:
         """Let go of everything."""
         self._rows = []
         self._rows_bytes = 0
-        self._frames.close()
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
         self._give_back()
 
     def _leave_memory(self, *, keep: bool) -> None:
         if self._rows:
             self._put_frame(keep=keep)
         try:
-            self._frames.leave_memory()
+            if self._frames is not None:
+                self._frames.leave_memory()
         except OSError:
             if not keep:
                 raise
@@ -145,18 +149,21 @@ class HeldRows:
 
     def _put_frame(self, *, keep: bool) -> None:
         data = frame([Rows(self._lease, self._request, self._rows, None)])
+        if self._frames is None:
+            self._frames = Spill(self._space.folder, MEMORY_BYTES, self._space.reserve_bytes)
         self._frames.append(data, keep=keep)
         self._rows = []
         self._rows_bytes = 0
         self._give_back_if_written()
 
     def _give_back_if_written(self) -> None:
-        if not self._rows and not self._frames.in_memory_bytes:
+        if not self._rows and (self._frames is None or not self._frames.in_memory_bytes):
             self._give_back()
 
     def _give_back(self) -> None:
-        self._space.take(-self._in_memory_bytes)
-        self._in_memory_bytes = 0
+        if self._in_memory_bytes:
+            self._space.take(-self._in_memory_bytes)
+            self._in_memory_bytes = 0
 
 
 def frames_of(done: Iterable[Held]) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ https://learn.microsoft.com/azure/governance/resource-graph/concepts/guidance-fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from pipeline.arm_limits import ALL_IDENTITIES, READS, WRITES
@@ -90,6 +91,7 @@ def _policies(value: str) -> Iterator[Reading]:
             yield Reading(name.lower(), left, 0.0, 0.0)
 
 
+@lru_cache(maxsize=256)
 def _limits(name: str) -> tuple[float, float]:
     kind = name.rpartition("-")[2]
     limits = {"reads": READS, "writes": WRITES, "deletes": WRITES}.get(kind)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -153,7 +152,7 @@ class RowMaker:
         self._prefix = f"{message_id}\x1f{request.index}\x1f".encode()
         self._request = request
         self._path = request.target.partition("?")[0]
-        self._seen: Counter[str] = Counter()
+        self._seen: dict[str, int] = {}
         self._listed = False
         self._selector = Selector(request.select) if request.select is not None else None
         self._whole = hashlib.blake2b(digest_size=KEY_BYTES)
@@ -224,8 +223,8 @@ class RowMaker:
         identity = (resource_id or "").lower()
         if place is not None and not identity:
             identity = f"#{place}"
-        self._seen[identity] += 1
-        if (times := self._seen[identity]) > 1:
+        times = self._seen[identity] = self._seen.get(identity, 0) + 1
+        if times > 1:
             # ARM's ids have no control characters, so this is no other's.
             identity = f"{identity}\x1f{times}"
         if resource_id is None and place is None:

@@ -85,6 +85,7 @@ class RequestRun:
         self.refusal: Refusal | None = None
         self.recording: Recording | None = None
         self.shares = planned.method == "GET" and not alone
+        self._share_key: Hashable | None = None
         self._origin = origin
         self._limits = limits
         key = RequestKey(
@@ -99,7 +100,6 @@ class RequestRun:
         self._repeatable = planned.method != "POST" or is_read(
             planned.target.partition("?")[0], planned.audience
         )
-        self._lists = planned.method == "GET" and is_list(planned.target, planned.audience)
         self._graph_query = is_graph_query(planned)
         self._held_back = 0
         self._known: Recorded | None = None
@@ -144,9 +144,11 @@ class RequestRun:
         """The same for those that ask the same; None for one that asks for itself."""
         if not self.shares:
             return None
-        planned = self.planned
-        headers = tuple(sorted(planned.headers.items()))
-        return planned.audience, planned.target, planned.prefer_graph, headers
+        if self._share_key is None:
+            planned = self.planned
+            headers = tuple(sorted(planned.headers.items()))
+            self._share_key = planned.audience, planned.target, planned.prefer_graph, headers
+        return self._share_key
 
     @property
     def may_be_put_off(self) -> bool:
@@ -303,7 +305,7 @@ class RequestRun:
                     return self._done("failed", now_us, answer.status, "OperationTimeout", text)
                 return Again(polled.after_s)
             self._operation = None
-        if self._lists and answer.status == 200 and not answer.body.strip():
+        if (not answer.body or answer.body.isspace()) and answer.status == 200 and self._lists:
             # A list of nothing says so. Results of operations are empty at times.
             raise BrokenBody("a list without a body")
         posted = self.call.method == "POST"
@@ -325,6 +327,11 @@ class RequestRun:
         self._source = known.source
         self._paging.pages = len(known.pages)
         return self._done("complete", now_us, 304, None, None, cached=True)
+
+    @property
+    def _lists(self) -> bool:
+        planned = self.planned
+        return planned.method == "GET" and is_list(planned.target, planned.audience)
 
     def _follow(self, link: str) -> str:
         return self._origin.follow(self.call.target, link)

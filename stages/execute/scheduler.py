@@ -67,7 +67,9 @@ class _ScopeLine(Generic[T]):
 
     def waiting(self, priority: int) -> bool:
         """Somebody of this priority waits."""
-        return bool(self.lines[priority]) or any(p[priority] for p in self.parked.values())
+        if self.lines[priority]:
+            return True
+        return bool(self.parked) and any(parked[priority] for parked in self.parked.values())
 
     @property
     def idle(self) -> bool:

@@ -113,13 +113,14 @@ class Sharing(Generic[T]):
         key, asked_s = request.share_key, request.first_call_s
         if self._asking.get(key) is request:
             del self._asking[key]
+        waiting = self._waiting.pop(request, [])
         recorded = None
-        if outcome is not None and asked_s is not None:
+        if outcome is not None and asked_s is not None and (waiting or self._ttl_s):
             recorded = recording.ended(outcome, asked_s)
         recording.drop()
         if recorded is not None and recorded.outcome == "complete" and self._ttl_s:
             self._keep(key, recorded)
-        return self._waiting.pop(request, []), recorded
+        return waiting, recorded
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take out those that wait for another's answer and for which this is true."""
