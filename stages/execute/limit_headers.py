@@ -24,6 +24,7 @@ _PROVIDERS = "-resource-"
 # Of Resource Graph: its queries have a scope of their own, other calls that it answers do not.
 _QUOTA = "x-ms-user-quota-remaining"
 _GRAPH = "graph"
+_COUNTS = (_PREFIX, _QUOTA)
 # Policies taken from one header; no provider has so many.
 MAX_POLICIES = 16
 MAX_POLICY_CHARS = 128
@@ -63,13 +64,15 @@ def readings(
     """
     scope: list[Reading] = []
     apart: list[Reading] = []
-    for spelled in headers:
+    for spelled, value in headers.items():
         name = spelled.lower()
+        if not name.startswith(_COUNTS):
+            continue
         if name == POLICIES:
-            apart += _policies(headers[spelled])
+            apart += _policies(value)
         elif name == _QUOTA:
             (scope if kind == _GRAPH else apart).extend(_quota(headers))
-        elif name.startswith(_PREFIX) and (left := whole_number(headers[spelled])) is not None:
+        elif name.startswith(_PREFIX) and (left := whole_number(value)) is not None:
             if _PROVIDERS in name:
                 apart.append(Reading(f"{provider} {name}", left, 0.0, 0.0))
             else:

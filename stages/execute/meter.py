@@ -138,9 +138,10 @@ class Meter:
             self._net_per_s = min(most, max(least, self._gained / self._learned_s))
 
     def _advance(self, now_s: float) -> None:
-        back = (now_s - self._as_of_s) * self._net_per_s
-        self._level = min(self._size, self._level + back)
-        self._as_of_s = now_s
+        if now_s != self._as_of_s:
+            level = self._level + (now_s - self._as_of_s) * self._net_per_s
+            self._level = level if level < self._size else self._size
+            self._as_of_s = now_s
 
 
 class Window:

@@ -94,7 +94,7 @@ class _ScopeLine(Generic[T]):
             if not self.bucket.operations:
                 return request
             operation = request.operation
-            ready_s = self.bucket.ready_at(now_s, operation)
+            ready_s = self.bucket.operation_ready_at(now_s, operation)
             if ready_s <= now_s:
                 return request
             if operation not in self.parked:

@@ -39,7 +39,7 @@ class Ticket:
 
     scope: Scope
     operation: str
-    numbers: list[tuple[Meter | Window, int]]
+    numbers: dict[Meter | Window, int]
     gate: Gate | None = None
 
 
@@ -64,14 +64,15 @@ class Gate:
             return math.inf
         ready_s = now_s
         for meter in self.meters.values():
-            ready_s = max(ready_s, meter.ready_at(now_s))
+            if (meter_s := meter.ready_at(now_s)) > ready_s:
+                ready_s = meter_s
         return ready_s
 
-    def take(self, now_s: float, numbers: list[tuple[Meter | Window, int]]) -> None:
+    def take(self, now_s: float, numbers: dict[Meter | Window, int]) -> None:
         """Let a call through; its numbers are added to these."""
         self.under_way += 1
         for meter in self.meters.values():
-            numbers.append((meter, meter.take(now_s)))
+            numbers[meter] = meter.take(now_s)
 
     def done(self, went_well: bool) -> None:
         """A call came back."""
@@ -97,7 +98,7 @@ class Gate:
             meter.unread += 1
             if meter.unread > FORGOTTEN_AFTER:
                 del self.meters[name]
-            elif any(counted is meter for counted, _ in ticket.numbers):
+            elif meter in ticket.numbers:
                 meter.give_back()
 
 
@@ -119,13 +120,16 @@ class Bucket:
     def ready_at(self, now_s: float, operation: str) -> float:
         """When the next call of an operation may be made; see :meth:`Gate.ready_at`."""
         ready_s = self.gate.ready_at(now_s)
-        if ready_s <= now_s and (gate := self.operations.get(operation)) is not None:
-            return gate.ready_at(now_s)
-        return ready_s
+        return ready_s if ready_s > now_s else self.operation_ready_at(now_s, operation)
+
+    def operation_ready_at(self, now_s: float, operation: str) -> float:
+        """The same where all of the scope may call."""
+        gate = self.operations.get(operation)
+        return gate.ready_at(now_s) if gate is not None else now_s
 
     def take(self, now_s: float, operation: str) -> Ticket:
         """Let a call through that is ready."""
-        numbers: list[tuple[Meter | Window, int]] = []
+        numbers: dict[Meter | Window, int] = {}
         gate = self.operations.get(operation)
         self.gate.take(now_s, numbers)
         if gate is not None:
@@ -194,7 +198,9 @@ class Bucket:
 
     @staticmethod
     def _read(gate: Gate, found: list[Reading], ticket: Ticket, now_s: float) -> None:
-        gate.unnamed(gate.meters.keys() - {reading.name for reading in found}, ticket)
+        meters = gate.meters
+        if len(meters) != len(found) or any(reading.name not in meters for reading in found):
+            gate.unnamed(meters.keys() - {reading.name for reading in found}, ticket)
         for reading in found:
             meter = gate.meters.get(reading.name)
             if meter is None:
@@ -203,9 +209,10 @@ class Bucket:
                 meter = gate.meters[reading.name] = _meter_for(reading, now_s, gate.under_way)
                 number = 0
             else:
-                number = next((n for counted, n in ticket.numbers if counted is meter), -1)
-                if number < 0:
+                taken = ticket.numbers.get(meter)
+                if taken is None:
                     continue  # a call from before the meter was made: others tell more
+                number = taken
             if isinstance(meter, Window):
                 meter.read(reading.left, number, now_s, reading.resets_after_s or 0.0)
             else:
