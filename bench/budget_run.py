@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-from azure.storage.queue import QueueClient
-
+from bench.queue_messages import API_VERSION, message, send
 from pipeline.config import load
 from pipeline.errors import CollectorError
 from pipeline.sandbox.arm.control import SimulatorControl
@@ -38,12 +34,10 @@ KEPT = ("PATH", "HOME", "LANG", "AZURE_COLLECTOR_CACHE")
 BUCKET_CALLS = Settings().bucket_size
 REFILL_PER_S = Settings().bucket_refill
 
-API_VERSION = "2024-07-01"
 MACHINES = (
     f"/subscriptions/{{}}/providers/Microsoft.Compute/virtualMachines?api-version={API_VERSION}"
 )
 REQUESTS_PER_MESSAGE = 20
-SENDERS = 8
 # What the throttled subscriptions ask callers to wait.
 RETRY_AFTER_S = 60
 SAMPLE_EACH_S = 0.25
@@ -222,35 +216,11 @@ def _enqueue(settings: Mapping[str, str], resource_ids: Sequence[Sequence[str]])
         resource_ids: of each subscription the same number.
     """
     texts = [
-        _message(ids[first : first + REQUESTS_PER_MESSAGE])
+        message(ids[first : first + REQUESTS_PER_MESSAGE])
         for first in range(0, len(resource_ids[0]), REQUESTS_PER_MESSAGE)
         for ids in resource_ids
     ]
-    with (
-        QueueClient.from_connection_string(
-            settings["AZURE_QUEUE_CONNECTION_STRING"],
-            settings["AZURE_QUEUE_NAME"],
-            use_env_settings=False,  # the sandbox is on loopback, where no proxy finds it
-        ) as client,
-        ThreadPoolExecutor(SENDERS) as pool,
-    ):
-        for _ in pool.map(client.send_message, texts):
-            pass
-
-
-def _message(resource_ids: Sequence[str]) -> str:
-    requests = [
-        {
-            "service": "compute",
-            "api_version": API_VERSION,
-            "method": "GET",
-            "resource_path": resource_id,
-        }
-        for resource_id in resource_ids
-    ]
-    return msgspec.json.encode(
-        {"message_id": secrets.token_hex(8), "api_requests": requests}
-    ).decode()
+    send(settings, texts)
 
 
 def _throttling(subscriptions: Sequence[str]) -> dict[str, Any]:

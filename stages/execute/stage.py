@@ -43,8 +43,10 @@ from stages.execute.transfers import Transfers
 
 # Done and not yet written to ``batch``; past this no call is made: back-pressure.
 MAX_UNWRITTEN = 256
-# Between two looks for requests whose time is over.
-TIMEOUT_TICK_S = 1.0
+# Between two looks for scopes that are throttled.
+TICK_S = 1.0
+# A request whose time is over while it waits may find out later by this part of REQUEST_TIMEOUT.
+LATE_BY = 0.01
 # What has not begun goes back to ``fetch`` when its scope is throttled for longer.
 RETURN_AFTER_S = 3.0
 # While whoever gives tokens is away.
@@ -354,22 +356,25 @@ class Execute(Stage):
             self.spawn(self.send("fetch", TokenWanted(api.serial, api.audience)))
 
     async def _expire(self) -> None:
-        """End requests whose time is over while they wait."""
+        """End requests whose time is over while they wait, and give back what is throttled."""
+        look_s = 0.0
         while True:
-            await asyncio.sleep(TIMEOUT_TICK_S)
-
-            def out_of_time(run: RequestRun, now_s: float = time.monotonic()) -> bool:
-                return run.out_of_time(now_s)
-
-            # Of thousands that wait none may be late, and a look at each line costs more than this.
-            late = self._scheduler.remove(out_of_time) if any(map(out_of_time, self._runs)) else []
-            for api in self._apis.values():
-                late += [run for run in api.waiting if out_of_time(run)]
-                api.waiting = [run for run in api.waiting if not out_of_time(run)]
-            for run in late:
-                self._finish(run, run.time_is_up(_now_us()))
-            self._return_throttled(time.monotonic())
+            await asyncio.sleep(TICK_S)
+            now_s = time.monotonic()
+            if now_s >= look_s:
+                # Thousands may wait, so nobody is looked at much oftener than matters.
+                look_s = now_s + LATE_BY * self.config.request_timeout
+                self._end_late(now_s)
+            self._return_throttled(now_s)
             self._pump()
+
+    def _end_late(self, now_s: float) -> None:
+        late = self._scheduler.remove(lambda run: run.out_of_time(now_s))
+        for api in self._apis.values():
+            late += [run for run in api.waiting if run.out_of_time(now_s)]
+            api.waiting = [run for run in api.waiting if not run.out_of_time(now_s)]
+        for run in late:
+            self._finish(run, run.time_is_up(_now_us()))
 
     def _return_throttled(self, now_s: float) -> None:
         """Give ``fetch`` back what has not begun and cannot for longer: others may have its place.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -53,11 +54,14 @@ def test_the_client_says_that_nobody_answers() -> None:
 def test_requests_are_counted_and_logged_without_the_token(arm: Running) -> None:
     target = vms(arm)
     arm.control.settings(log_requests=2)
+    assert arm.control.stats()["first_request_s"] is None
+    began_s = time.time()
     for _ in range(3):
         call(arm, target)
     call(arm, "/nothing")
     stats = arm.control.stats()
     assert stats["answers"] == 4
+    assert began_s <= stats["first_request_s"] < stats["last_answer_s"] <= time.time()
     assert stats["by_status"] == {"200": 3, "400": 1}
     assert stats["by_kind"]["GET Microsoft.Compute/virtualMachines list"] == 3
     assert [row["target"] for row in stats["requests"]] == [target, "/nothing"]

@@ -33,6 +33,7 @@ _HELP = {
     "latency_ms": "milliseconds that each answer waits",
     "page_size": "rows a page",
     "graph_page_size": "rows a page of Resource Graph, at most",
+    "answer_bytes": "a shorter single resource is made that long",
     "users": "people in the directory; its groups, devices and applications grow with them",
     "token": "the only bearer token that is accepted; without it any is",
     "graph_token": "the same for Microsoft Graph",

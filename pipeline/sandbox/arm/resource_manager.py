@@ -13,6 +13,7 @@ from pipeline.sandbox.arm.api import Dialect, RequestIds
 from pipeline.sandbox.arm.graph import GRAPH_PATH, Graph
 from pipeline.sandbox.arm.graph_reads import GraphReads
 from pipeline.sandbox.arm.operations import Operations
+from pipeline.sandbox.arm.padding import padded
 from pipeline.sandbox.arm.pages import Listing, One, page
 from pipeline.sandbox.arm.router import Action, Router
 from pipeline.sandbox.arm.settings import Settings
@@ -37,6 +38,7 @@ class ResourceManager:
         ids: request ids.
         settings: sizes of buckets and pages.
         access: whose tokens are taken.
+        cache: answers that are ready; of no other page size than that of the settings.
     """
 
     dialect = _DIALECT
@@ -49,6 +51,7 @@ class ResourceManager:
         ids: RequestIds,
         settings: Settings,
         access: Access,
+        cache: AnswerCache,
     ) -> None:
         self.access = access
         self.throttle = Throttle(settings)
@@ -59,7 +62,7 @@ class ResourceManager:
         self._operations = operations
         self._ids = ids
         self._settings = settings
-        self._cache = AnswerCache(settings.cache_mb * 2**20)
+        self._cache = cache
 
     def answer(self, request: Request, principal: str, origin: str) -> Answer:
         """The answer to a request; see :class:`~pipeline.sandbox.arm.api.Api`."""
@@ -121,9 +124,12 @@ class ResourceManager:
         if isinstance(found, Listing):
             answer = page(found, origin, request.target, self._settings.page_size)
         elif isinstance(found, One):
-            answer = Answer(200, found.body, (("Content-Type", JSON_TYPE),), found.kind)
+            body = found.body
+            if self._settings.answer_bytes and found.item is not None:
+                body = padded(body, found.item, self._settings.answer_bytes)
+            answer = Answer(200, body, (("Content-Type", JSON_TYPE),), found.kind)
             if found.kind.startswith(TAGGED):
-                answer = answer.with_headers(("ETag", _etag(found.body)))
+                answer = answer.with_headers(("ETag", _etag(body)))
         else:
             answer = found
         if answer.kind.startswith("Microsoft.Compute/"):

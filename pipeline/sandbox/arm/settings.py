@@ -13,6 +13,8 @@ Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 # The longest a simulated answer is delayed, so that a typing error cannot park a test for a day.
 LATENCY_MAX_MS = 600_000
+# A single resource of a larger size is a typing error.
+ANSWER_MAX_BYTES = 16 * 2**20
 # Environment variables with the accepted tokens; arguments show in ps.
 TOKEN_VARIABLE = "SANDBOX_ARM_TOKEN"  # noqa: S105 - a name
 GRAPH_TOKEN_VARIABLE = "SANDBOX_GRAPH_TOKEN"  # noqa: S105 - a name
@@ -41,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         latency_ms: milliseconds that each answer waits.
         page_size: rows a page of a list.
         graph_page_size: rows a page of Resource Graph at most.
+        answer_bytes: a shorter single resource is made that long; 0 leaves them as they are.
         users: people in the directory; its groups, devices and applications grow with them.
         token: the only bearer token that is accepted; ``None`` accepts any.
         graph_token: the same for Microsoft Graph. Neither API accepts the other's.
@@ -71,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     latency_ms: Annotated[float, Meta(ge=0, le=LATENCY_MAX_MS)] = 0.0
     page_size: Annotated[int, Meta(ge=1, le=5000)] = 100
     graph_page_size: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    answer_bytes: Annotated[int, Meta(ge=0, le=ANSWER_MAX_BYTES)] = 0
     users: Annotated[int, Meta(ge=0, le=100_000)] = 250
     token: str | None = None
     graph_token: str | None = None

@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline.sandbox.arm import arm_errors, msgraph, spoiling
 from pipeline.sandbox.arm.access import Access
+from pipeline.sandbox.arm.answer_cache import AnswerCache
 from pipeline.sandbox.arm.api import Api, RequestIds
 from pipeline.sandbox.arm.control_api import CONTROL, ControlApi
 from pipeline.sandbox.arm.directory import Directory
@@ -45,6 +46,8 @@ class Simulator:
         self._control = ControlApi(self)
         self._ids = RequestIds()
         self._operations = Operations(self.tenant.guid("operations"))
+        self._cache = AnswerCache(settings.cache_mb * 2**20)
+        self.settings = settings
         self.configure(settings, _only(settings.token), _only(settings.graph_token))
 
     def configure(self, settings: Settings, tokens: Tokens, graph_tokens: Tokens) -> None:
@@ -55,6 +58,8 @@ class Simulator:
             tokens: that ARM accepts.
             graph_tokens: that Microsoft Graph accepts.
         """
+        if settings.page_size != self.settings.page_size:
+            self._cache.clear()
         self.settings = settings
         self.tokens = tokens
         self.graph_tokens = graph_tokens
@@ -66,6 +71,7 @@ class Simulator:
             self._ids,
             settings,
             Access(tokens, graph, lambda fault: arm_errors.unauthorized(fault, tenant.id)),
+            self._cache,
         )
         self.microsoft_graph = MicrosoftGraph(
             self.directory,

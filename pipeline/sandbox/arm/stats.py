@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from typing import Any
 
@@ -36,6 +37,8 @@ class Stats:
     def reset(self) -> None:
         """Begin again at nothing."""
         self.answers = 0
+        self.first_request_s: float | None = None
+        self.last_answer_s: float | None = None
         self.by_status: Counter[int] = Counter()
         self.by_kind: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -57,6 +60,8 @@ class Stats:
 
     def began(self) -> None:
         """A request was read."""
+        if self.first_request_s is None:
+            self.first_request_s = time.time()
         self.under_way += 1
         if self.under_way > self.under_way_most:
             self.under_way_most = self.under_way
@@ -65,6 +70,7 @@ class Stats:
         """An answer was sent; status 0 is a reset in its place."""
         self.under_way -= 1
         self.answers += 1
+        self.last_answer_s = time.time()
         self.by_status[status] += 1
         if kind not in self.by_kind and len(self.by_kind) >= KINDS_MAX:
             kind = "other"
@@ -95,6 +101,8 @@ class Stats:
         """All of it, for ``GET /_simulator/stats``."""
         return {
             "answers": self.answers,
+            "first_request_s": self.first_request_s,
+            "last_answer_s": self.last_answer_s,
             "by_status": {str(status): count for status, count in sorted(self.by_status.items())},
             "by_kind": dict(sorted(self.by_kind.items())),
             "faults": dict(self.faults),
