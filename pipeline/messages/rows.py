@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from pipeline.messages.base import Link
-from pipeline.messages.work import LeaseRef
+from pipeline.messages.work import LeaseRef, PlannedRequest
 
 # Who answers: a resource provider through ARM, or a copy of what the providers know.
 PROVIDER = "provider"
@@ -79,6 +79,17 @@ class RequestKey(msgspec.Struct, array_like=True, gc=False, frozen=True):
     method: str
     api_version: str
     subscription_id: str
+
+    @classmethod
+    def of(cls, planned: PlannedRequest) -> RequestKey:
+        """Those of a request."""
+        return cls(
+            planned.index,
+            planned.service,
+            planned.method,
+            planned.api_version,
+            planned.subscription_id,
+        )
 
 
 class Rows(Link, frozen=True):

@@ -40,7 +40,7 @@ from stages.execute.steps import (
     Refusal,
     Step,
 )
-from stages.execute.targets import is_list, operation_of
+from stages.execute.targets import lists, operation_of
 from stages.execute.waits import no_room_wait_s
 
 # Of an error message in the ledger.
@@ -88,14 +88,7 @@ class RequestRun:
         self._share_key: Hashable | None = None
         self._origin = origin
         self._limits = limits
-        key = RequestKey(
-            planned.index,
-            planned.service,
-            planned.method,
-            planned.api_version,
-            planned.subscription_id,
-        )
-        self._held = HeldRows(lease, key, space)
+        self._held = HeldRows(lease, RequestKey.of(planned), space)
         # What may not be done twice is tried again only while it cannot have been done.
         self._repeatable = planned.method != "POST" or is_read(
             planned.target.partition("?")[0], planned.audience
@@ -305,7 +298,8 @@ class RequestRun:
                     return self._done("failed", now_us, answer.status, "OperationTimeout", text)
                 return Again(polled.after_s)
             self._operation = None
-        if (not answer.body or answer.body.isspace()) and answer.status == 200 and self._lists:
+        empty = not answer.body or answer.body.isspace()
+        if empty and answer.status == 200 and lists(self.planned):
             # A list of nothing says so. Results of operations are empty at times.
             raise BrokenBody("a list without a body")
         posted = self.call.method == "POST"
@@ -327,11 +321,6 @@ class RequestRun:
         self._source = known.source
         self._paging.pages = len(known.pages)
         return self._done("complete", now_us, 304, None, None, cached=True)
-
-    @property
-    def _lists(self) -> bool:
-        planned = self.planned
-        return planned.method == "GET" and is_list(planned.target, planned.audience)
 
     def _follow(self, link: str) -> str:
         return self._origin.follow(self.call.target, link)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.messages import ARM, MICROSOFT_GRAPH
+from pipeline.messages import ARM, MICROSOFT_GRAPH, PlannedRequest
 
 
 def operation_of(method: str, target: str, audience: str = ARM) -> str:
@@ -22,6 +22,11 @@ def is_list(target: str, audience: str = ARM) -> bool:
     if audience == MICROSOFT_GRAPH:
         return len(_segments(target)) % 2 == 0  # a version, then collections and ids in turn
     return _taken_apart(target)[1]
+
+
+def lists(planned: PlannedRequest) -> bool:
+    """Whether a request is a GET for all of a type."""
+    return planned.method == "GET" and is_list(planned.target, planned.audience)
 
 
 def collection_of(target: str) -> str:

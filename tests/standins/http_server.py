@@ -166,4 +166,4 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_GET = do_POST = do_HEAD = _serve
+    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = _serve

@@ -21,14 +21,17 @@ LIMIT_S = 60.0
 
 # Its children use most of its processor time. One of them it does not wait for.
 TREE = f"""
-import subprocess, sys, time
+import os, subprocess, sys, time
 def burn(seconds):
     end = time.process_time() + seconds
     while time.process_time() < end: pass
 if len(sys.argv) > 1:
     burn({CHILD_S})
+    while sys.argv[1] == str(os.getppid()):  # outlives the parent
+        time.sleep(0.01)
 else:
-    children = [subprocess.Popen([sys.executable, __file__, "child"]) for _ in range(2)]
+    waits_for = ("nobody", str(os.getpid()))
+    children = [subprocess.Popen([sys.executable, __file__, who]) for who in waits_for]
     burn({PARENT_S})
     children[0].wait()
     sys.exit(3)
