@@ -16,8 +16,8 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -29,8 +29,12 @@ from pipeline.undecodable import UNDECODABLE
 MAX_FRAME_BYTES = 96 * 1024 * 1024
 # Asked of the kernel for each end; it may give less.
 SOCKET_BUFFER_BYTES = 1024 * 1024
-# Taken out of the socket in one read.
+# Taken out of the socket in one read, if no frame is longer.
 READ_BYTES = 256 * 1024
+# A buffer that had to be longer than this for a frame is given back after it.
+KEPT_BYTES = 2 * 1024 * 1024
+# A read of so much has found a writer that is ahead of its reader.
+LAG_BYTES = 64 * 1024
 # A control link whose peer does not read for so long that this much waits is broken.
 CONTROL_BUFFER_FRAMES = 10_000
 # Descriptors in one control frame.
@@ -64,6 +68,9 @@ class DataLink:
 
     Args:
         sock: an AF_UNIX stream socket, owned from now on.
+
+    Attributes:
+        lags: what was received last was so much that more is likely to wait.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -72,10 +79,15 @@ class DataLink:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._writing = asyncio.Lock()
-        self._received = bytearray()
+        # Tasks that hold ``_writing`` or wait for it.
+        self._writers = 0
+        # What was read and not yet given out stands in it from ``_begin`` to ``_end``.
+        self._buffer = bytearray(READ_BYTES)
+        self._begin = self._end = 0
         self._operations = 0
         self._broken = False
         self._closed = False
+        self.lags = False
 
     @classmethod
     def open(cls, descriptor: int) -> DataLink:
@@ -90,39 +102,92 @@ class DataLink:
         Raises:
             LinkClosed: the reader is gone.
         """
-        await self.send_frames([frame(messages)])
+        await self.send_frames((frame(messages),))
 
-    async def send_frames(self, frames: Sequence[bytes]) -> None:
+    async def send_frames(self, frames: Iterable[bytes]) -> None:
         """Write frames made by :func:`frame`, in order and with no other writer's between them.
 
         Raises:
             LinkClosed: the reader is gone; any number of the frames may have been read.
         """
-        async with self._writing:
-            for data in frames:
-                if self._broken:
-                    raise LinkClosed
-                with self._operation():
-                    try:
-                        await self._loop.sock_sendall(self._sock, data)
-                    except BaseException as error:
-                        # A part of the frame may be out: what follows would be read as its rest.
-                        self._broken = True
-                        _shut_down(self._sock, socket.SHUT_WR)
-                        if isinstance(error, OSError):
-                            raise LinkClosed from error
-                        raise
+        left = iter(frames)
+        # While nobody else writes, what the kernel takes at once needs no lock and no wait.
+        rest = self._write_at_once(left) if not self._writers else b""
+        if rest is None:
+            return
+        self._writers += 1
+        try:
+            # This does not wait if a part of a frame is out: its rest comes next.
+            async with self._writing:
+                if rest:
+                    await self._write(rest)
+                for data in left:
+                    await self._write(data)
+        finally:
+            self._writers -= 1
+
+    def _write_at_once(self, frames: Iterator[bytes]) -> memoryview | None:
+        """Write what the kernel takes now; return the rest of the frame that it did not, or None.
+
+        Raises:
+            LinkClosed: the reader is gone.
+        """
+        for data in frames:
+            if self._broken:
+                raise LinkClosed
+            try:
+                sent = self._sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._break()
+                raise LinkClosed from error
+            if sent < len(data):
+                return memoryview(data)[sent:]
+        return None
+
+    async def _write(self, data: bytes | memoryview) -> None:
+        if self._broken:
+            raise LinkClosed
+        self._operations += 1
+        try:
+            await self._loop.sock_sendall(self._sock, data)
+        except BaseException as error:
+            self._break()
+            if isinstance(error, OSError):
+                raise LinkClosed from error
+            raise
+        finally:
+            self._operation_ended()
+
+    def _break(self) -> None:
+        # A part of the frame may be out: what follows would be read as its rest.
+        self._broken = True
+        _shut_down(self._sock, socket.SHUT_WR)
 
     async def receive(self) -> list[AnyLink] | None:
-        """The next frame's messages, or None once the writer is gone and all it wrote is read."""
+        """The messages of all frames that are here, waiting for the first.
+
+        Returns:
+            None once the writer is gone and all it wrote is read.
+        """
+        if self._closed:
+            return None
+        self._operations += 1
+        self.lags = False
         try:
-            with self._operation():
-                (length,) = _LENGTH.unpack(await self._take(_LENGTH.size))
-                if length > MAX_FRAME_BYTES:
-                    raise ValueError(f"frame of {length} bytes; at most {MAX_FRAME_BYTES}")
-                return _decode(await self._take(length))
+            while not (messages := self._whole_frames()):
+                room = memoryview(self._buffer)[self._end :]
+                count = await self._loop.sock_recv_into(self._sock, room)
+                if not count:
+                    return None
+                self._end += count
+                self.lags = self.lags or count >= LAG_BYTES
         except OSError:
             return None
+        finally:
+            self._operation_ended()
+        return messages
 
     def close(self) -> None:
         """Close this end; the other reads EOF after what was written."""
@@ -134,26 +199,47 @@ class DataLink:
         _shut_down(self._sock, socket.SHUT_RDWR)
         self._close_if_unused()
 
-    async def _take(self, size: int) -> bytes:
-        while len(self._received) < size:
-            data = await self._loop.sock_recv(self._sock, READ_BYTES)
-            if not data:
-                raise LinkClosed
-            self._received += data
-        taken = bytes(memoryview(self._received)[:size])
-        del self._received[:size]
-        return taken
+    def _whole_frames(self) -> list[AnyLink]:
+        """Take the messages of the frames that are in the buffer; if there are none, make room."""
+        messages: list[AnyLink] = []
+        while (size := self._next_size()) <= self._end - self._begin:
+            start, end = self._begin + _LENGTH.size, self._begin + size
+            try:
+                found = _decode(memoryview(self._buffer)[start:end])
+            except UNDECODABLE:
+                if messages:  # they are good, and go first
+                    break
+                raise
+            self._begin = end
+            messages = messages + found if messages else found
+        if not messages:
+            self._make_room(size)
+        return messages
 
-    @contextmanager
-    def _operation(self) -> Iterator[None]:
-        if self._closed:
-            raise LinkClosed
-        self._operations += 1
-        try:
-            yield
-        finally:
-            self._operations -= 1
-            self._close_if_unused()
+    def _next_size(self) -> int:
+        """Bytes of the next frame; of its length, while that is all that is known to come."""
+        if self._end - self._begin < _LENGTH.size:
+            return _LENGTH.size
+        length: int = _LENGTH.unpack_from(self._buffer, self._begin)[0]
+        if length > MAX_FRAME_BYTES:
+            raise ValueError(f"frame of {length} bytes; at most {MAX_FRAME_BYTES}")
+        return _LENGTH.size + length
+
+    def _make_room(self, size: int) -> None:
+        """Have what is left at the beginning of a buffer that takes a frame of this size."""
+        usual = READ_BYTES if len(self._buffer) > KEPT_BYTES else len(self._buffer)
+        wanted = max(size, usual)
+        if not self._begin and len(self._buffer) == wanted:
+            return
+        left = self._buffer[self._begin : self._end]
+        if len(self._buffer) != wanted:
+            self._buffer = bytearray(wanted)
+        self._buffer[: len(left)] = left
+        self._begin, self._end = 0, len(left)
+
+    def _operation_ended(self) -> None:
+        self._operations -= 1
+        self._close_if_unused()
 
     def _close_if_unused(self) -> None:
         if self._closed and not self._operations and self._sock.fileno() >= 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -15,13 +16,14 @@ import socket
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, ClassVar
 
 from setproctitle import setproctitle
 
 from pipeline.config import Config
+from pipeline.entry_points import kind_of
 from pipeline.errors import EXIT_UNEXPECTED, CollectorError
 from pipeline.links import ControlLink, DataLink, LinkClosed
 from pipeline.logs import add_secret, log, setup
@@ -59,6 +61,11 @@ class Stage:
         config: the settings, secrets resolved.
     """
 
+    # Kinds of peers of whose words none is urgent: after one has come, so many seconds pass before
+    # that link is read again, and what comes meanwhile is read at once. A process that wakes for
+    # each word spends more on waking than on the word.
+    read_pauses_s: ClassVar[Mapping[str, float]] = {}
+
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
         self.config = config
@@ -87,6 +94,11 @@ class Stage:
 
     async def on_message(self, peer: str, message: AnyLink) -> None:
         """A message came from another stage. While this waits, that link is not read."""
+
+    async def on_messages(self, peer: str, messages: list[AnyLink]) -> None:
+        """These came together, in this order."""
+        for message in messages:
+            await self.on_message(peer, message)
 
     async def on_peer(self, peer: str, generation: int) -> None:
         """A link to a new process of this name is there; all that the last one wrote was read."""
@@ -162,6 +174,9 @@ class Stage:
         except Exception as error:  # noqa: BLE001  # logged masked, which a traceback is not
             self._failed(error)
             return EXIT_UNEXPECTED
+        # What stands by now stays for good: no collection looks through it again.
+        gc.freeze()
+        gc.enable()
         self._control.send(Ready())
         code = await self._ended
         await self.close()
@@ -207,14 +222,21 @@ class Stage:
             self._readers[peer] = self.spawn(self._read(peer, link))
 
     async def _read(self, peer: str, link: DataLink) -> None:
+        pause_s = self.read_pauses_s.get(kind_of(peer), 0.0)
         while (messages := await link.receive()) is not None:
-            for message in messages:
-                if isinstance(message, Drained):
-                    await self._peer_drained(peer)
-                else:
-                    await self.on_message(peer, message)
+            await self._dispatch(peer, messages)
+            if pause_s and not link.lags:
+                await asyncio.sleep(pause_s)
         await self.peer_gone(peer, link)
         link.close()
+
+    async def _dispatch(self, peer: str, messages: list[AnyLink]) -> None:
+        begin = 0
+        for place in [at for at, message in enumerate(messages) if isinstance(message, Drained)]:
+            await self.on_messages(peer, messages[begin:place])
+            await self._peer_drained(peer)
+            begin = place + 1
+        await self.on_messages(peer, messages[begin:] if begin else messages)
 
     async def _peer_drained(self, peer: str) -> None:
         async with self._peers_changed:

@@ -22,8 +22,8 @@ from pipeline.launch import Launched, launch
 RESTART_S = 30.0
 # So long after its stage stands: the stages have the processor first.
 AFTER_S = 3.0
-# And in a run that ends with the queue: a short one pays for none.
-SHORT_RUN_S = 8.0
+# And in a run that ends with the queue: only one that lasts pays for it.
+SHORT_RUN_S = 60.0
 TITLE = "azure-collector standby"
 
 
@@ -63,9 +63,10 @@ class Standby:
         return self._launched.process
 
     def take(self) -> Launched | None:
-        """Give the process away, to be the stage from now on."""
-        self._after_s = AFTER_S
+        """Give the process away, if there is one, to be the stage from now on."""
         launched, self._launched = self._launched, None
+        if launched is not None:
+            self._after_s = AFTER_S
         return launched
 
     def died(self, now_s: float) -> None:

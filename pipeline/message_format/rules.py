@@ -30,6 +30,8 @@ MAX_REQUESTS = envelopes.MAX_REQUESTS
 MAX_MESSAGE_BYTES = envelopes.MAX_MESSAGE_BYTES
 MAX_ID_CHARS = 256
 MAX_TIMESTAMP_CHARS = 64
+# Of a service's name; no version is longer.
+MAX_NAME_CHARS = 64
 
 NO_REQUESTS = "no requests"
 BAD_ID = "bad id"
@@ -106,14 +108,11 @@ def parse_message(raw: bytes | str, *, allow_writes: bool) -> ParsedMessage:
 
 def _plan(index: int, request: envelopes.Request, allow_writes: bool) -> PlannedRequest:
     where = f"api_requests[{index}]"
-    if not _SERVICE.fullmatch(request.service):
-        raise BadMessage(
-            BAD_SERVICE,
-            f"{where}.service is {excerpt(request.service)}; takes a name such as compute: "
-            "a-z, 0-9 and -, starting with a letter, up to 64",
-        )
-    audience = MICROSOFT_GRAPH if request.service == microsoft_graph.SERVICE else ARM
-    _check_api_version(request.api_version, audience, where)
+    audience = None
+    if len(request.service) <= MAX_NAME_CHARS and len(request.api_version) <= MAX_NAME_CHARS:
+        audience = _audience(request.service, request.api_version)
+    if audience is None:
+        raise _bad_name(request, where)
     if request.method not in METHODS:
         raise BadMessage(
             BAD_METHOD, f"{where}.method is {excerpt(request.method)}; takes GET, HEAD or POST"
@@ -184,20 +183,33 @@ def _body(request: envelopes.Request, where: str) -> bytes | None:
     return text
 
 
-def _check_api_version(version: str, audience: str, where: str) -> None:
-    if audience == MICROSOFT_GRAPH:
-        good = version in microsoft_graph.VERSIONS
-        takes = f"{' or '.join(microsoft_graph.VERSIONS)} for service {microsoft_graph.SERVICE}"
-    else:
-        good = _is_api_version(version)
-        takes = "a date, YYYY-MM-DD or YYYY-MM-DD-preview"
-    if not good:
-        raise BadMessage(
-            BAD_API_VERSION, f"{where}.api_version is {excerpt(version)}; takes {takes}"
-        )
-
-
 @lru_cache(maxsize=512)
+def _audience(service: str, version: str) -> str | None:
+    """Whose service it is; None if it or the version of its API is not well-formed."""
+    if not _SERVICE.fullmatch(service):
+        return None
+    if service == microsoft_graph.SERVICE:
+        return MICROSOFT_GRAPH if version in microsoft_graph.VERSIONS else None
+    return ARM if _is_api_version(version) else None
+
+
+def _bad_name(request: envelopes.Request, where: str) -> BadMessage:
+    """The error for a service or version that is not well-formed."""
+    if not _SERVICE.fullmatch(request.service):
+        return BadMessage(
+            BAD_SERVICE,
+            f"{where}.service is {excerpt(request.service)}; takes a name such as compute: "
+            "a-z, 0-9 and -, starting with a letter, up to 64",
+        )
+    takes = "a date, YYYY-MM-DD or YYYY-MM-DD-preview"
+    if request.service == microsoft_graph.SERVICE:
+        takes = f"{' or '.join(microsoft_graph.VERSIONS)} for service {microsoft_graph.SERVICE}"
+    return BadMessage(
+        BAD_API_VERSION,
+        f"{where}.api_version is {excerpt(request.api_version)}; takes {takes}",
+    )
+
+
 def _is_api_version(text: str) -> bool:
     found = _API_VERSION.fullmatch(text)
     if found is None:

@@ -43,7 +43,8 @@ _NOT_IN_PATH = {
     "\\": "takes / between segments",
 }
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SCOPE = re.compile(r"/subscriptions/([^/]+)(?:/resourcegroups/([^/]+))?(?=/|\Z)", re.IGNORECASE)
+# Every character of it percent-encoded.
+_GUID_MAX_CHARS = 36 * len("%00")
 _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -61,6 +62,9 @@ def build_path(template: str, parameters: dict[str, str], where: str) -> str:
     Raises:
         BadMessage: it breaks a rule.
     """
+    # One that is written out needs no look at its parts.
+    if "{" not in template and _PLAIN_PATH.fullmatch(template):
+        return template
     compiled = _compiled_short if len(template) <= CACHED_TEMPLATE_CHARS else _compiled
     try:
         pieces = list(compiled(template))
@@ -119,12 +123,19 @@ def scope_of(path: str) -> tuple[str, str]:
 
     Both are decoded; a subscription that is no GUID counts as none.
     """
-    found = _SCOPE.match(path)
-    if found is None:
+    # "", "subscriptions", its id, "resourceGroups", its name, what follows
+    parts = path.split("/", 5)
+    if len(parts) < 3 or parts[1].lower() != "subscriptions":
         return "", ""
-    subscription, group = found.groups(default="")
-    subscription = unquote(subscription).lower()
-    return (subscription if _GUID.fullmatch(subscription) else ""), unquote(group)
+    in_group = len(parts) > 4 and parts[3].lower() == "resourcegroups"
+    subscription = _subscription(parts[2]) if len(parts[2]) <= _GUID_MAX_CHARS else ""
+    return subscription, unquote(parts[4]) if in_group else ""
+
+
+@lru_cache(maxsize=1024)
+def _subscription(segment: str) -> str:
+    subscription = unquote(segment).lower()
+    return subscription if _GUID.fullmatch(subscription) else ""
 
 
 def _compiled(template: str) -> tuple[str, ...]:

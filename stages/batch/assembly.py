@@ -51,11 +51,13 @@ class Whole:
     Attributes:
         rows: resource rows in all of them.
         size_bytes: what they add to a batch.
+        only: the frame, if there is no other; it needs no closing.
     """
 
     def __init__(self, last: Rows, earlier: _Held | None) -> None:
         self._last = last
         self._earlier = earlier
+        self.only = last if earlier is None else None
         self.rows = last.outcome.rows if last.outcome is not None else 0
         self.size_bytes = size_of(last) + (earlier.size_bytes if earlier is not None else 0)
 
@@ -85,7 +87,8 @@ class Assembly:
         """Take a frame; give out the whole request when it is the last. The caller closes it.
 
         Raises:
-            OSError: the disk does not take it. Nothing has changed: it can be given again.
+            OSError: the disk does not take it, which is not the last. Nothing has changed: it can
+                be given again.
         """
         held = self._held.setdefault(peer, {})
         key = (rows.lease.lease_id, rows.lease.attempt, rows.request.index)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import closing
+from typing import ClassVar
 
 from pipeline.config import Config
 from pipeline.entry_points import kind_of
@@ -16,12 +18,14 @@ from stages.batch.assembly import Assembly, Whole
 from stages.batch.builder import BatchBuilder
 from stages.batch.patience import Patience
 
-# How often BATCH_TIMEOUT is looked at, at most.
-TICK_S = 0.05
+# Rows of an ``execute`` process are read so often at most, unless they are many.
+ROWS_PAUSE_S = 0.02
 
 
 class Batch(Stage):
     """Stage ``batch``."""
+
+    read_pauses_s: ClassVar[Mapping[str, float]] = {"execute": ROWS_PAUSE_S}
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name, config)
@@ -30,6 +34,7 @@ class Batch(Stage):
         self._patience = Patience(self._spool)
         self._builder: BatchBuilder | None = None
         self._first_row_s = 0.0
+        self._opened = asyncio.Event()
         # Held over a whole request, so that no other one's rows close the batch in its middle.
         self._filling = asyncio.Lock()
 
@@ -54,10 +59,12 @@ class Batch(Stage):
         match message:
             case Rows():
                 whole = await self._assemble(peer, message)
-                if whole is not None:
+                if whole is not None and not self._take_at_once(whole):
                     async with self._filling:
                         await self._take(whole)
             case Flush():
+                # Rows that were written before it may still wait for their reader.
+                await asyncio.sleep(ROWS_PAUSE_S)
                 async with self._filling:
                     await self._seal()
                 # After the word of the last batch: it does not wait for company either.
@@ -81,11 +88,26 @@ class Batch(Stage):
         }
 
     async def _assemble(self, peer: str, rows: Rows) -> Whole | None:
+        if rows.outcome is not None:  # nothing is written
+            return self._assembly.add(peer, rows)
+
         async def add() -> Whole | None:
             return self._assembly.add(peer, rows)
 
         # Outside of ``_filling``: to seal the open batch must stay possible.
         return await self._patience.write(add)
+
+    def _take_at_once(self, whole: Whole) -> bool:
+        """Take a request into the open batch, if that does not close it and nobody is at it."""
+        builder, only = self._builder, whole.only
+        if builder is None or only is None or self._filling.locked():
+            return False
+        rows = max(builder.resources + whole.rows, builder.requests + 1)
+        size_bytes = builder.size_bytes + whole.size_bytes
+        if rows >= self.config.batch_size or size_bytes >= self.config.batch_bytes:
+            return False
+        builder.add(only)
+        return True
 
     async def _take(self, whole: Whole) -> None:
         with closing(whole):
@@ -95,6 +117,7 @@ class Batch(Stage):
                 if self._builder is None:
                     self._builder = BatchBuilder(new_batch_id())
                     self._first_row_s = time.monotonic()
+                    self._opened.set()
                 self._builder.add(frame)
                 if self._builder.size_bytes >= self.config.batch_bytes:
                     await self._seal()
@@ -108,11 +131,13 @@ class Batch(Stage):
 
     async def _watch_timeout(self) -> None:
         while True:
-            await asyncio.sleep(min(TICK_S, self.config.batch_timeout))
-            waited_s = time.monotonic() - self._first_row_s
-            if self._builder is not None and waited_s >= self.config.batch_timeout:
-                async with self._filling:
-                    await self._seal()
+            await self._opened.wait()
+            left_s = self._first_row_s + self.config.batch_timeout - time.monotonic()
+            if left_s > 0:
+                await asyncio.sleep(left_s)
+                continue
+            async with self._filling:
+                await self._seal()
 
     async def _seal(self) -> None:
         """Seal the open batch, then tell ``load`` and ``fetch``."""
@@ -121,6 +146,7 @@ class Batch(Stage):
             return
         size_bytes, parts = await self._write(builder)
         self._builder = None
+        self._opened.clear()
         self.counters["batches"] += 1
         self.counters["batch_rows"] += builder.resources
         await self.send("fetch", Sealed(builder.batch_id, size_bytes, parts))

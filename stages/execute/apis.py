@@ -13,10 +13,10 @@ from pipeline.errors import Unreachable
 from pipeline.https import first_hop
 from pipeline.identity import endpoint
 from pipeline.messages import NoToken, Token
+from pipeline.transfers import Transfers
 from stages.execute.client import ArmClient
 from stages.execute.origin import Origin
 from stages.execute.run import RequestRun
-from stages.execute.transfers import Transfers
 
 # A token with less life left than this is not sent any more.
 TOKEN_MARGIN_S = 5.0

@@ -17,8 +17,8 @@ import pycurl
 
 from pipeline import __version__
 from pipeline.https import prepare
+from pipeline.transfers import Transfers
 from stages.execute.origin import Origin
-from stages.execute.transfers import Transfers
 
 USER_AGENT = f"azure-cloud-collector/{__version__}"
 
@@ -252,7 +252,7 @@ class _Exchange:
         self._told = told
 
     def ended(self, code: int, problem: str) -> None:
-        """See :class:`stages.execute.transfers.Transfer`."""
+        """See :class:`pipeline.transfers.Transfer`."""
         if code == 0:
             try:
                 self._finish(self._answer())
@@ -269,7 +269,7 @@ class _Exchange:
         self._finish(ExchangeFailed(name, problem, sent=self._sent(), sends=self._sends()))
 
     def is_overdue(self, now_s: float) -> bool:
-        """See :class:`stages.execute.transfers.Transfer`."""
+        """See :class:`pipeline.transfers.Transfer`."""
         curl, client = self.curl, self._client
         if now_s - self._began_s > client.answer_timeout_s:
             return True
@@ -280,7 +280,7 @@ class _Exchange:
         return now_s - self._moved_s >= client.read_timeout_s
 
     def given_up(self) -> None:
-        """See :class:`stages.execute.transfers.Transfer`."""
+        """See :class:`pipeline.transfers.Transfer`."""
         client = self._client
         if time.monotonic() - self._began_s > client.answer_timeout_s:
             problem = f"no whole answer within {client.answer_timeout_s:.0f} s"

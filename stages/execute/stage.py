@@ -27,6 +27,7 @@ from pipeline.messages import (
     WorkerUp,
 )
 from pipeline.stage import Stage
+from pipeline.transfers import Transfers
 from stages.execute import flight
 from stages.execute.apis import Api
 from stages.execute.callers import Callers, Exchange, Replay
@@ -39,7 +40,6 @@ from stages.execute.scheduler import Scheduler
 from stages.execute.sharing import Sharing
 from stages.execute.steps import Again, Done, FreshToken, HeldBack, Limits, PutOff
 from stages.execute.throttle import Ticket
-from stages.execute.transfers import Transfers
 
 # Done and not yet written to ``batch``; past this no call is made: back-pressure.
 MAX_UNWRITTEN = 256

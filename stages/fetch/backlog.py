@@ -60,8 +60,10 @@ class Backlog:
         wanting = [priority for priority, line in enumerate(self._lines) if line]
         if not wanting:
             return None
-        priority = self._turns.next(wanting)
-        self._turns.charge(priority, wanting)
+        priority = wanting[0]
+        if len(wanting) > 1:
+            priority = self._turns.next(wanting)
+            self._turns.charge(priority, wanting)
         line = self._lines[priority]
         lot = line.popleft()
         if len(lot.indices) > most:

@@ -20,7 +20,7 @@ from pipeline.errors import DependencyError, NotThere
 from pipeline.undecodable import UNDECODABLE
 from stages.fetch.poison import Envelope, Mark
 from stages.fetch.queue import LeaseLost, translated
-from stages.fetch.queue_io import RECEIVE_MESSAGES
+from stages.fetch.queue_rest import RECEIVE_MESSAGES
 
 # How long a message is kept from others while it is looked at or settled.
 LEASE_S = 60

@@ -26,6 +26,9 @@ from stages.fetch.suspects import Suspects
 # workers themselves are broken, and the messages must not pay for it.
 EXCUSED_S = 300.0
 
+# Messages in one frame at most. One whose paths repeat long parameters has some 2 MB when it is
+# planned, and a frame has its limit.
+FRAME_MESSAGES = 32
 # How often a full spool is looked at again.
 SPACE_PAUSE_S = 0.1
 
@@ -73,6 +76,9 @@ class HandOut:
         self._left_by: dict[str, Held] = {}
         # When a worker has last finished a request.
         self._worked_s = -math.inf
+        # Work by the link that it waits for. Of the link, because what was meant for a worker that
+        # died is not for the one in its place.
+        self._outgoing: dict[DataLink, list[Work]] = {}
         self._stopped = False
         self._wanted = asyncio.Event()
 
@@ -102,7 +108,10 @@ class HandOut:
         Returns:
             Their lease, if it is held and they are not under way elsewhere.
         """
-        self._free(worker, message.attempt > self._book.first_id, len(message.indices))
+        if message.attempt > self._book.first_id:
+            self._router.handed(worker, -len(message.indices))
+        else:
+            self._free_foreign(worker, len(message.indices))
         self._wanted.set()
         lease = self._book.get(message.lease_id)
         if lease is None or not self._book.takes_back(lease, message.attempt, message.indices):
@@ -144,22 +153,29 @@ class HandOut:
             limit_s = None if wake_s is None else wake_s - now_s
             if not self._has_space():
                 limit_s = SPACE_PAUSE_S  # room in the spool is made without a word to here
+            if limit_s is None:
+                await self._wanted.wait()
+                continue
             # Not wait_for(): in Python 3.11 it swallows a cancellation that comes with the news.
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit_s):
                     await self._wanted.wait()
 
-    def executed(self, worker: str, own: bool, now_s: float) -> None:
-        """A worker has finished a request.
+    def executed(self, worker: str, own: int, foreign: int, now_s: float) -> None:
+        """A worker has finished requests.
 
         Args:
             worker: which.
-            own: this ``fetch`` handed it out.
+            own: how many that this ``fetch`` handed out.
+            foreign: how many that an earlier one did.
             now_s: monotonic seconds.
         """
-        self._free(worker, own, 1)
+        self._router.handed(worker, -own)
+        if foreign:
+            self._free_foreign(worker, foreign)
         self._worked_s = now_s
-        self._wanted.set()
+        if self._backlog:
+            self._wanted.set()
 
     def worker_gone(self, worker: str) -> None:
         """Another process is in a worker's place. Called before anything is handed to it."""
@@ -190,32 +206,47 @@ class HandOut:
         self.again(self._left_by.pop(worker, {}), f"{worker} was restarted")
 
     def _hand_out(self, lease: Lease, indices: list[int]) -> None:
-        worker_of = {
-            index: self._router.route(lease.requests[index].planned.subscription_id)
-            for index in indices
-        }
+        worker_of = {}
+        subscription_id, worker = None, ""
+        for index in indices:
+            planned = lease.requests[index].planned
+            if planned.subscription_id != subscription_id:
+                subscription_id = planned.subscription_id
+                worker = self._router.route(subscription_id)
+            worker_of[index] = worker
         for dispatch in self._book.dispatch(lease, worker_of):
             self._router.handed(dispatch.worker, len(dispatch.requests))
             # A worker that is just being restarted gets it through worker_gone().
             if (link := self._links.get(dispatch.worker)) is not None:
-                # A task, so that a worker that does not read holds up no other.
-                work = self._work(dispatch.lease, dispatch.requests, lease.priority)
-                self._spawn(_write(link, work))
+                self._post(link, self._work(dispatch.lease, dispatch.requests, lease.priority))
 
-    def _free(self, worker: str, own: bool, requests: int) -> None:
-        if own:
-            self._router.handed(worker, -requests)
-        else:
-            self._foreign[worker] = max(0, self._foreign.get(worker, 0) - requests)
+    def _post(self, link: DataLink, work: list[Work]) -> None:
+        if (waiting := self._outgoing.get(link)) is not None:
+            waiting += work
+            return
+        self._outgoing[link] = work
+        # A task, so that a worker that does not read holds up no other.
+        self._spawn(self._write(link))
+
+    async def _write(self, link: DataLink) -> None:
+        waiting = self._outgoing[link]
+        try:
+            while waiting:
+                some = waiting[:FRAME_MESSAGES]
+                del waiting[:FRAME_MESSAGES]
+                await link.send(*some)
+        except LinkClosed:
+            pass  # what a dead process did not read is made good by worker_gone()
+        finally:
+            del self._outgoing[link]
+
+    def _free_foreign(self, worker: str, requests: int) -> None:
+        self._foreign[worker] = max(0, self._foreign.get(worker, 0) - requests)
 
     def _work(self, lease: LeaseRef, requests: list[PlannedRequest], priority: int) -> list[Work]:
+        if not self._suspects.any_alone(lease):
+            return [Work(lease, requests, False, priority)]
         parted: dict[bool, list[PlannedRequest]] = {}
         for request in requests:
             parted.setdefault(self._suspects.alone(lease, request.index), []).append(request)
         return [Work(lease, some, alone, priority) for alone, some in parted.items()]
-
-
-async def _write(link: DataLink, work: list[Work]) -> None:
-    # What a dead process did not read is made good by worker_gone().
-    with suppress(LinkClosed):
-        await link.send(*work)

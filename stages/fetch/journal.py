@@ -22,7 +22,8 @@ import msgspec
 from pipeline.logs import log
 from pipeline.messages import LeaseRef
 from pipeline.undecodable import UNDECODABLE
-from stages.fetch.leases import NO_ATTEMPT, Lease
+from stages.fetch.leases import Lease
+from stages.fetch.request_states import NO_ATTEMPT
 
 FILE = "leases.journal"
 # Written anew, with what is held and nothing else, once it has grown to twice that and this.

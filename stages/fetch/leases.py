@@ -12,10 +12,12 @@ attempts are never added up together, because the second has all of the first's 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
+
+import msgspec
 
 from pipeline.messages import LeaseRef, Part, PlannedRequest
+from stages.fetch.request_states import NO_ATTEMPT, RequestState, Stand
 
 # Renewed for so long at most; then it is let go, and the queue delivers the message again.
 LEASE_MAX_AGE_S = 24 * 3600.0
@@ -26,50 +28,6 @@ RENEWAL_AT = 0.5
 LATE_AT = 0.75
 # Between high, 0, and low, 2.
 NORMAL = 1
-# Matches no attempt: the request waits to be handed out.
-NO_ATTEMPT = 0
-
-
-class Stand(IntEnum):
-    """How far a request is."""
-
-    WORKING = 0
-    BATCHED = 1
-    SEALED = 2
-    COMMITTED = 3
-
-
-class Tally:
-    """Rows of one attempt, by batch: a batch that is told twice counts once."""
-
-    __slots__ = ("_expects", "_rows")
-
-    def __init__(self) -> None:
-        self._rows: dict[str, int] = {}
-        self._expects: int | None = None
-
-    def __contains__(self, batch_id: str) -> bool:
-        return batch_id in self._rows
-
-    def add(self, batch_id: str, part: Part) -> bool:
-        """Count a batch's part; return whether all rows are accounted for."""
-        self._rows[batch_id] = part.rows
-        if part.expects is not None:
-            self._expects = part.expects
-        return self._expects is not None and sum(self._rows.values()) >= self._expects
-
-
-@dataclass(slots=True)
-class RequestState:
-    """One request of a leased message."""
-
-    planned: PlannedRequest
-    worker: str = ""
-    attempt: int = NO_ATTEMPT
-    stand: Stand = Stand.WORKING
-    batch_generation: int = 0
-    sealed: dict[int, Tally] = field(default_factory=dict)
-    committed: dict[int, Tally] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -103,8 +61,7 @@ class Lease:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True, gc=False):
     """Work to hand to one execute process."""
 
     worker: str
@@ -270,8 +227,7 @@ class LeaseBook:
             if lease is None:
                 continue
             state = lease.requests[part.index]
-            whole = state.sealed.setdefault(part.lease.attempt, Tally()).add(batch_id, part)
-            if whole and state.stand < Stand.SEALED:
+            if state.seal(batch_id, part) and state.stand < Stand.SEALED:
                 self._settle(state, Stand.SEALED)
 
     def receipt(self, batch_id: str, parts: Iterable[Part]) -> list[Lease]:
@@ -286,8 +242,7 @@ class LeaseBook:
             if lease is None:
                 continue
             state = lease.requests[part.index]
-            whole = state.committed.setdefault(part.lease.attempt, Tally()).add(batch_id, part)
-            if not whole or state.stand is Stand.COMMITTED:
+            if not state.commit(batch_id, part) or state.stand is Stand.COMMITTED:
                 continue
             self._settle(state, Stand.COMMITTED)
             lease.open_requests -= 1
@@ -308,13 +263,10 @@ class LeaseBook:
 
     def damaged(self, batch_id: str) -> dict[int, list[int]]:
         """A batch cannot be read: request indices by lease id whose rows were in it."""
-        found = self._find(
-            lambda s: s.stand is Stand.SEALED and batch_id in s.sealed.get(s.attempt, ())
-        )
+        found = self._find(lambda s: s.stand is Stand.SEALED and s.sealed_in(batch_id))
         for lease_id, indices in found.items():
             for index in indices:
-                state = self._leases[lease_id].requests[index]
-                del state.sealed[state.attempt]
+                self._leases[lease_id].requests[index].unseal()
         return found
 
     def due_renewals(self, now_s: float) -> list[Lease]:

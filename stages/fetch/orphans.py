@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from pipeline.messages import LeaseRef, Part
-from stages.fetch.leases import Tally
+from stages.fetch.request_states import Tally
 
 # Messages whose receipts are being added up; the oldest is given up first, and comes again.
 MAX_ORPHANS = 20_000

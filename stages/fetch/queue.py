@@ -155,10 +155,10 @@ def queue_error(error: Exception, queue: str) -> DependencyError:
     if isinstance(error, DependencyError):  # the identity's own, from inside the SDK
         return error
     if isinstance(error, HttpResponseError) and error.status_code is not None:
-        return _refusal(error, queue)
+        return refusal(error.status_code, _code(error), str(error.reason or ""), queue)
     # An answer that broke off is a response error without a status, to the SDK.
     if isinstance(error, ServiceRequestError | ServiceResponseError | HttpResponseError):
-        return _no_answer(error, queue)
+        return no_answer(error, _host(error), queue)
     return DependencyError(WHAT, f"{queue}: {_first_line(error)}")
 
 
@@ -185,11 +185,16 @@ def _transport() -> RequestsTransport:
     )
 
 
-def _refusal(error: HttpResponseError, queue: str) -> DependencyError:
-    """It answered, and not with what was asked for."""
-    status = error.status_code
-    code = _code(error)
-    said = f"{queue}: {status} {code or error.reason or ''}".rstrip()
+def refusal(status: int, code: str, reason: str, queue: str) -> DependencyError:
+    """It answered, and not with what was asked for.
+
+    Args:
+        status: of HTTP.
+        code: the service's own, or ``""``.
+        reason: beside the status, or ``""``.
+        queue: name of the queue that was used.
+    """
+    said = f"{queue}: {status} {code or reason}".rstrip()
     if code == "QueueNotFound" or (status == 404 and not code):
         return NotThere(
             WHAT,
@@ -198,7 +203,7 @@ def _refusal(error: HttpResponseError, queue: str) -> DependencyError:
         )
     if status in (401, 403):
         return Unauthorised(WHAT, said, _REFUSALS.get(code, _ROLES))
-    if status in (408, 429) or (status is not None and status >= 500):
+    if status in (408, 429) or status >= 500:
         return Unreachable(WHAT, said, "the service is busy or has trouble; it is asked again")
     return DependencyError(WHAT, said, _REFUSALS.get(code, ""))
 
@@ -209,9 +214,15 @@ def _code(error: HttpResponseError) -> str:
     return str(getattr(code, "value", code) or "")
 
 
-def _no_answer(error: AzureError, queue: str) -> DependencyError:
-    """Nothing usable came back."""
-    fault = network_fault(error, _host(error))
+def no_answer(error: Exception, host: str, queue: str) -> DependencyError:
+    """Nothing usable came back.
+
+    Args:
+        error: what was raised.
+        host: ``host:port`` that was asked.
+        queue: name of the queue that was used.
+    """
+    fault = network_fault(error, host)
     if fault is None:
         return Unreachable(WHAT, f"{queue}: {_first_line(error)}", _CHECK_ADDRESS)
     problem, hint = fault

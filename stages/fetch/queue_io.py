@@ -1,4 +1,5 @@
-"""The queue's operations, in threads, as the fetch loop awaits them.
+"""The queue's operations as the fetch loop awaits them: what is done for every message over its
+REST API in the loop, and what is seldom done through the Storage SDK in threads.
 
 The only code of the running collector that talks to Azure Queue Storage.
 """
@@ -9,44 +10,35 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient
 
 from pipeline.config import Config
+from stages.fetch.curl_calls import CurlCalls
 from stages.fetch.placeholders import send_placeholder, use_placeholder
 from stages.fetch.poison import Mark
 from stages.fetch.queue import READ_TIMEOUT_S, LeaseLost, open_queue, poison_name, translated
+from stages.fetch.queue_auth import authority_of
+from stages.fetch.queue_rest import QueueRest, Received
 
 # What stands in the poison queue until it becomes an envelope.
 PLACEHOLDER = (
     "azure-collector was interrupted before it used this placeholder. No message is lost: the one "
     "it was for stands in this queue by another id. It may be purged."
 )
-# Azure Queue Storage gives at most so many a call.
-RECEIVE_MESSAGES = 32
-# Threads for receives and deletes; renewals have their own, so that nothing delays them.
-WORK_THREADS = 12
-RENEWAL_THREADS = 8
+# Connections for receives and deletes; renewals have their own, so that nothing delays them.
+WORK_CONNECTIONS = 20
+RENEWAL_CONNECTIONS = 10
+# For what the SDK does.
+THREADS = 8
 # A renewal is not waited for longer than this part of a lease, so that one connection on which
 # nothing comes back does not cost a short lease: at half-life there is time for two more tries.
 RENEWAL_SILENCE = 1 / 6
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message as leased from the queue."""
-
-    id: str
-    pop_receipt: str
-    text: str
-    dequeue_count: int
-    inserted_at: datetime
 
 
 class QueueIo:
@@ -62,8 +54,14 @@ class QueueIo:
         self._names = config.azure_queue_name
         self._clients = {name: open_queue(config, name) for name in self._names}
         self._poison = {name: open_queue(config, poison_name(name)) for name in self._names}
-        self._work = ThreadPoolExecutor(WORK_THREADS, "queue")
-        self._renewals = ThreadPoolExecutor(RENEWAL_THREADS, "renewals")
+        self._threads = ThreadPoolExecutor(THREADS, "queue")
+        # All queues are of one account.
+        client = self._clients[self._names[0]]
+        self._authority = authority_of(client)
+        self._work = _connections(client, WORK_CONNECTIONS)
+        self._renewals = _connections(client, RENEWAL_CONNECTIONS)
+        self._rest = {n: self._over(n, self._work) for n in self._names}
+        self._renewing = {n: self._over(n, self._renewals) for n in self._names}
 
     async def check(self) -> None:
         """Make sure that every queue is there and may be read; make the poison queues.
@@ -72,8 +70,8 @@ class QueueIo:
             DependencyError: one is not, and why.
         """
         for name in self._names:
-            await self._run(self._work, self._clients[name], _peek)
-            await self._run(self._work, self._poison[name], _create)
+            await self._run(self._clients[name], _peek)
+            await self._run(self._poison[name], _create)
 
     async def receive(self, queue: str) -> tuple[list[Received], float]:
         """Lease up to 32 messages.
@@ -85,8 +83,7 @@ class QueueIo:
             DependencyError: the queue did not give any.
         """
         asked_s = time.monotonic()
-        client = self._clients[queue]
-        return await self._run(self._work, client, self._receive), asked_s
+        return await self._rest[queue].receive(self._visibility_s), asked_s
 
     async def renew(self, queue: str, message_id: str, pop_receipt: str) -> tuple[str, float]:
         """Make the lease last from now on again.
@@ -99,19 +96,14 @@ class QueueIo:
             DependencyError: the queue did not answer.
         """
         asked_s = time.monotonic()
-        receipt = await self._update(
-            self._renewals,
-            queue,
-            message_id,
-            pop_receipt,
-            self._visibility_s,
-            read_timeout=self._renewal_silence_s,
+        receipt = await self._renewing[queue].hide(
+            message_id, pop_receipt, self._visibility_s, self._renewal_silence_s
         )
         return receipt, asked_s
 
     async def release(self, queue: str, message_id: str, pop_receipt: str, after_s: int) -> None:
         """Give a message back; it is visible after so many seconds. Raises as :meth:`renew`."""
-        await self._update(self._work, queue, message_id, pop_receipt, after_s)
+        await self._rest[queue].hide(message_id, pop_receipt, after_s)
 
     async def delete(self, queue: str, message_id: str, pop_receipt: str) -> None:
         """Delete a message for good. One that is gone is deleted: an answer may have been lost.
@@ -121,15 +113,11 @@ class QueueIo:
             DependencyError: the queue did not answer.
         """
 
-        def delete(client: QueueClient) -> None:
-            try:
-                with translated(client):
-                    client.delete_message(message_id, pop_receipt)
-            except LeaseLost as lost:
-                if not lost.gone:
-                    raise
-
-        await self._run(self._work, self._clients[queue], delete)
+        try:
+            await self._rest[queue].delete(message_id, pop_receipt)
+        except LeaseLost as lost:
+            if not lost.gone:
+                raise
 
     async def reserve_poison(self, queue: str) -> Mark:
         """Make a place in the poison queue, hidden for days.
@@ -137,9 +125,7 @@ class QueueIo:
         Raises:
             DependencyError: it may be there or not, and nobody will know of it.
         """
-        return await self._run(
-            self._work, self._poison[queue], lambda c: send_placeholder(c, PLACEHOLDER)
-        )
+        return await self._run(self._poison[queue], lambda c: send_placeholder(c, PLACEHOLDER))
 
     async def rewrite(self, queue: str, message_id: str, pop_receipt: str, text: str) -> str:
         """Change a leased message's text; its lease lasts from now on again.
@@ -158,7 +144,7 @@ class QueueIo:
             )
             return str(updated.pop_receipt)
 
-        return await self._run(self._work, self._clients[queue], update)
+        return await self._run(self._clients[queue], update)
 
     async def poison(self, queue: str, mark: Mark, envelope: str) -> bool | None:
         """Let an envelope stand in its place in the poison queue.
@@ -169,58 +155,28 @@ class QueueIo:
         Raises:
             DependencyError: the queue did not answer; it may be done again.
         """
-        return await self._run(
-            self._work, self._poison[queue], lambda c: use_placeholder(c, mark, envelope)
-        )
+        return await self._run(self._poison[queue], lambda c: use_placeholder(c, mark, envelope))
 
     def close(self) -> None:
         """Let go of threads and connections; running calls are not waited for."""
-        self._work.shutdown(wait=False, cancel_futures=True)
-        self._renewals.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._work.close()
+        self._renewals.close()
         for client in (*self._clients.values(), *self._poison.values()):
             client.close()
 
-    def _receive(self, client: QueueClient) -> list[Received]:
-        # By page: the iterator over messages asks again until it sees an empty answer.
-        pages = client.receive_messages(
-            messages_per_page=RECEIVE_MESSAGES, visibility_timeout=self._visibility_s
-        ).by_page()
-        return [
-            Received(
-                id=str(message.id),
-                pop_receipt=str(message.pop_receipt),
-                text=str(message.content),
-                dequeue_count=int(message.dequeue_count or 0),
-                inserted_at=message.inserted_on or datetime.now(UTC),
-            )
-            for message in next(pages, [])
-        ]
+    def _over(self, name: str, calls: CurlCalls) -> QueueRest:
+        return QueueRest(self._clients[name], self._authority, calls)
 
-    async def _update(
-        self,
-        pool: ThreadPoolExecutor,
-        queue: str,
-        message_id: str,
-        pop_receipt: str,
-        after_s: int,
-        **options: Any,
-    ) -> str:
-        def update(client: QueueClient) -> str:
-            # Without visibility_timeout the message would be visible at once.
-            updated = client.update_message(
-                message_id, pop_receipt, visibility_timeout=after_s, **options
-            )
-            return str(updated.pop_receipt)
+    async def _run(self, client: QueueClient, what: Callable[[QueueClient], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _translated, client, what)
 
-        return await self._run(pool, self._clients[queue], update)
 
-    async def _run(
-        self,
-        pool: ThreadPoolExecutor,
-        client: QueueClient,
-        what: Callable[[QueueClient], T],
-    ) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, _translated, client, what)
+def _connections(client: QueueClient, most: int) -> CurlCalls:
+    parts = urlsplit(client.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return CurlCalls(parts.scheme, parts.hostname or "", port, most)
 
 
 def _translated(client: QueueClient, call: Callable[[QueueClient], T]) -> T:

@@ -19,7 +19,8 @@ from stages.fetch.journal import Gone, LeaseJournal, Renewed, wall_s
 from stages.fetch.leases import LEASE_MAX_AGE_S, Lease, LeaseBook
 from stages.fetch.poison import Mark, envelope, fitted, moving, moving_since
 from stages.fetch.queue import LeaseLost
-from stages.fetch.queue_io import QueueIo, Received
+from stages.fetch.queue_io import QueueIo
+from stages.fetch.queue_rest import Received
 
 # A delete that failed is tried again after this, doubling, for as long as the lease lasts.
 RETRY_FIRST_S = 0.5
@@ -70,29 +71,50 @@ class Returns:
         self._counters = counters
         self._tick_s = min(RENEWAL_TICK_S, visibility_timeout_s / 10)
 
+    async def delete_at_once(self, ref: LeaseRef, lease: Lease | None) -> bool:
+        """Delete a message whose every row is committed, if nothing has to be waited for.
+
+        Args:
+            ref: the message.
+            lease: its lease, or None when an earlier ``fetch`` held it.
+
+        Returns:
+            False if it has to be done by :meth:`delete`.
+        """
+        if lease is not None and lease.renewing:
+            return False
+        pop_receipt = lease.pop_receipt if lease is not None else ref.pop_receipt
+        try:
+            await self._io.delete(ref.queue, ref.queue_message_id, pop_receipt)
+            self._counters["messages_done"] += 1
+        except LeaseLost:
+            self._lost_when_finished(ref)
+        except DependencyError:
+            return False
+        return True
+
     async def delete(self, ref: LeaseRef, lease: Lease | None) -> None:
-        """Delete a message whose every row is committed.
+        """Delete a message whose every row is committed, as soon as that can be done.
 
         Args:
             ref: the message.
             lease: its lease, or None when an earlier ``fetch`` held it.
         """
-        self.under_way += 1
         try:
             await self._delete(ref, lease)
-            self._journal.append(Gone(ref.lease_id))
             self._counters["messages_done"] += 1
         except LeaseLost:
-            self._counters["leases_lost"] += 1
-            log.bind(action="lease_lost", message_id=ref.message_id).info(
-                "a finished message is someone else's now; it will be found loaded"
-            )
+            self._lost_when_finished(ref)
         except DependencyError as error:
             log.bind(action="delete_failed", message_id=ref.message_id).warning(
                 "a finished message could not be deleted and will come again: {}", error
             )
-        finally:
-            self.under_way -= 1
+
+    def _lost_when_finished(self, ref: LeaseRef) -> None:
+        self._counters["leases_lost"] += 1
+        log.bind(action="lease_lost", message_id=ref.message_id).info(
+            "a finished message is someone else's now; it will be found loaded"
+        )
 
     async def _delete(self, ref: LeaseRef, lease: Lease | None) -> None:
         wait_s = RETRY_FIRST_S

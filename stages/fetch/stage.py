@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from pipeline.config import Config
 from pipeline.entry_points import kind_of, processes
-from pipeline.errors import BadMessage, DependencyError
+from pipeline.errors import BadMessage
 from pipeline.logs import log
 from pipeline.message_format.rules import PRIORITIES, ParsedMessage, parse_message
 from pipeline.messages import (
@@ -32,44 +34,39 @@ from pipeline.messages import (
     WorkerUp,
 )
 from pipeline.stage import Stage
-from pipeline.turns import WeightedTurns
 from stages.fetch.disk_room import DiskRoom
+from stages.fetch.finished import Finished
 from stages.fetch.handout import HandOut
 from stages.fetch.journal import LeaseJournal, held
 from stages.fetch.leases import RENEWAL_AT, Lease, LeaseBook
 from stages.fetch.orphans import Orphans
-from stages.fetch.queue_io import QueueIo, Received
+from stages.fetch.queue_io import QueueIo
+from stages.fetch.queue_rest import Received
+from stages.fetch.receiver import Receiver
 from stages.fetch.resume import Resume
 from stages.fetch.returns import Returns
 from stages.fetch.spool_size import SpoolSize
 from stages.fetch.suspects import POISON_AT, Suspects
 from stages.fetch.tokens import Tokens
 
-# Receives under way at once; one page of 32 takes longer than its requests.
-RECEIVERS = 4
 # Text of held messages; past this, receiving pauses.
 MAX_HELD_BYTES = 64 * 1024 * 1024
-# Half of the renewals that a queue some 40 ms away takes from our threads. No more leases are held
+# Half of the renewals that a queue some 40 ms away takes from us. No more leases are held
 # than can be renewed in time, however long nothing can be loaded.
 RENEWALS_PER_S = 100
 MIN_LEASES = 200
-# An empty queue is asked again after a pause that doubles: each question costs money.
-EMPTY_PAUSE_MIN_S = 0.1
-EMPTY_PAUSE_MAX_S = 2.0
-# The longest such pause with --until-empty, which waits for the last answer.
-LAST_PAUSE_MAX_S = 0.2
+# How often the end of a drain looks whether all is returned.
+RETURNED_POLL_S = 0.02
 # How often --until-empty looks whether the open batch is the last one.
 FLUSH_TICK_S = 0.25
-# How often paused receiving looks whether there is room again.
-ROOM_PAUSE_S = 0.02
-# How much more often a queue is asked first than the next one in the list.
-QUEUE_WEIGHT = 4
-# Empty answers in a row, from all queues, before the queue counts as empty.
-EMPTY_ROUNDS = 2
+# What is done makes room for more; that is heard so often.
+EXECUTED_PAUSE_S = 0.02
 
 
 class Fetch(Stage):
     """Stage ``fetch``."""
+
+    read_pauses_s: ClassVar[Mapping[str, float]] = {"execute": EXECUTED_PAUSE_S}
 
     def __init__(self, name: str, config: Config) -> None:
         super().__init__(name, config)
@@ -93,21 +90,24 @@ class Fetch(Stage):
         self._returns = Returns(
             self._io, self._book, self._journal, self.counters, config.visibility_timeout
         )
+        self._finished = Finished(self._returns, self._journal, self.spawn, self._deleted)
         self._resume = Resume(
             self._journal, self._book, self._hand_out, [*workers, "batch", "load"]
         )
         self._tokens = Tokens(config, workers, self.send, self.spawn)
         self._spool = SpoolSize()
         self._disk = DiskRoom(config.spool_dir, config.batch_bytes)
-        # The first of several queues comes four times as often as the next: late, never starved.
-        last = len(config.azure_queue_name) - 1
-        self._queue_turns = WeightedTurns([QUEUE_WEIGHT ** (last - n) for n in range(last + 1)])
+        self._receiver = Receiver(
+            self._io,
+            config.azure_queue_name,
+            self._room,
+            self._take_page,
+            self._nothing_came,
+            self.counters,
+        )
         self._max_leases = max(
             MIN_LEASES, int(RENEWALS_PER_S * config.visibility_timeout * RENEWAL_AT)
         )
-        self._receives_under_way = 0
-        self._empty_rounds = 0
-        self._receiving = False
         self._draining = False
         self._until_empty = False
 
@@ -122,7 +122,6 @@ class Fetch(Stage):
     async def on_begin(self, begin: Begin) -> None:
         """Start receiving."""
         self._until_empty = begin.until_empty
-        self._receiving = not self._draining
         await self._tokens.begin()
         self.spawn(self._returns.renew_for_ever())
         self.spawn(self._disk.watch())
@@ -130,8 +129,8 @@ class Fetch(Stage):
         self.spawn(self._resume.run())
         if self._until_empty:
             self.spawn(self._flush_at_end())
-        for _ in range(RECEIVERS):
-            self.spawn(self._receive())
+        if not self._draining:
+            self._receiver.start(self.spawn, last=self._until_empty)
 
     async def on_peer(self, peer: str, generation: int) -> None:
         """A stage is new: hand out again what the last one took with it."""
@@ -143,11 +142,19 @@ class Fetch(Stage):
         elif kind == "batch":
             self._hand_out.again(self._book.unsealed_before(generation), "batch was restarted")
 
+    async def on_messages(self, peer: str, messages: list[AnyLink]) -> None:
+        """Keep the books of what came together."""
+        executed = [message for message in messages if isinstance(message, Executed)]
+        if executed and len(executed) == len(messages):
+            self._executed(peer, executed)
+        else:  # what a worker holds has to be known before it is done
+            await super().on_messages(peer, messages)
+
     async def on_message(self, peer: str, message: AnyLink) -> None:
         """Keep the books."""
         match message:
             case Executed():
-                self._executed(peer, message)
+                self._executed(peer, [message])
             case Returned():
                 self._returned(peer, message)
             case WorkerUp():
@@ -172,11 +179,9 @@ class Fetch(Stage):
 
     async def drain(self, request: Drain) -> None:
         """Stop receiving; at the end delete what is done and release what is not."""
-        self._receiving = False
         self._draining = True
         self._hand_out.stop()
-        while self._receives_under_way:
-            await asyncio.sleep(ROOM_PAUSE_S)
+        await self._receiver.stop()
         if not request.last:
             # What nobody has begun goes back now; the rest has to wait for the other stages.
             for lease in self._book:
@@ -184,8 +189,8 @@ class Fetch(Stage):
                     self.spawn(self._returns.release(lease))
             return
         await asyncio.gather(*(self._returns.release(lease) for lease in self._book))
-        while self._returns.under_way:
-            await asyncio.sleep(ROOM_PAUSE_S)
+        while self._returns.under_way or self._finished.under_way:
+            await asyncio.sleep(RETURNED_POLL_S)
 
     async def close(self) -> None:
         """Let go of the queue's connections; what is leased still is for the next to go on with."""
@@ -196,11 +201,10 @@ class Fetch(Stage):
     def idle(self) -> bool:
         """The queue is empty, and no message is held."""
         return (
-            self._receiving
+            self._receiver.is_empty
             and not len(self._book)
-            and not self._receives_under_way
             and not self._returns.under_way
-            and self._empty_rounds >= EMPTY_ROUNDS
+            and not self._finished.under_way
         )
 
     def gauges(self) -> dict[str, float]:
@@ -216,48 +220,13 @@ class Fetch(Stage):
 
     # ── from the queue ───────────────────────────────────────────────────────────────────────
 
-    async def _receive(self) -> None:
-        pause_s = EMPTY_PAUSE_MIN_S
-        while True:
-            if not self._receiving or not self._room():
-                await asyncio.sleep(ROOM_PAUSE_S)
-                continue
-            self._receives_under_way += 1
-            try:
-                received: int | None = await self._receive_round()
-                pause_s = EMPTY_PAUSE_MIN_S
-            except DependencyError as error:
-                log.bind(action="receive_failed").warning("cannot receive: {}", error)
-                received = None
-            finally:
-                self._receives_under_way -= 1
-            if received:
-                self._empty_rounds = 0
-                continue
-            if received == 0:
-                self._empty_rounds += 1
-            if self.idle():
-                self.beat()
-            await asyncio.sleep(pause_s)
-            longest_s = LAST_PAUSE_MAX_S if self._until_empty else EMPTY_PAUSE_MAX_S
-            pause_s = min(longest_s, pause_s * 2)
+    def _take_page(self, queue: str, messages: list[Received], asked_s: float) -> None:
+        taken = [self._take(queue, message, asked_s) for message in messages]
+        self._journal.append(*[held(lease) for lease in taken if lease is not None])
 
-    async def _receive_round(self) -> int:
-        """Ask the queues until one has something: by weight first one, then in falling priority."""
-        queues = self.config.azure_queue_name
-        first = self._queue_turns.next(range(len(queues)))
-        self._queue_turns.charge(first, range(len(queues)))
-        for queue in (queues[first], *queues[:first], *queues[first + 1 :]):
-            messages, asked_s = await self._io.receive(queue)
-            for message in messages:
-                self.counters["messages_received"] += 1
-                self._take(queue, message, asked_s)
-            if messages:
-                log.bind(action="received", queue=queue, messages=len(messages)).debug(
-                    "received {} messages", len(messages)
-                )
-                return len(messages)
-        return 0
+    def _nothing_came(self) -> None:
+        if self.idle():
+            self.beat()
 
     def _room(self) -> bool:
         return (
@@ -271,10 +240,11 @@ class Fetch(Stage):
     def _has_space(self) -> bool:
         return self._spool.size_bytes < self.config.spool_bytes and self._disk.has_room
 
-    def _take(self, queue: str, message: Received, asked_s: float) -> None:
+    def _take(self, queue: str, message: Received, asked_s: float) -> Lease | None:
+        """Lease a received message; None if it is leased already, or poison."""
         if (held_already := self._book.of_message(queue, message.id)) is not None:
             self._returns.regained(held_already, message, asked_s)
-            return
+            return None
         text = message.text
         parsed: ParsedMessage | None = None
         try:
@@ -288,7 +258,7 @@ class Fetch(Stage):
         except BadMessage as error:
             message_id = parsed.message_id if parsed is not None else None
             self.spawn(self._returns.poison(queue, message, message_id, error))
-            return
+            return None
         if parsed.unknown_fields:
             log.bind(action="unknown_fields", message_id=parsed.message_id or message.id).debug(
                 "ignored fields: {}", ", ".join(parsed.unknown_fields)
@@ -307,8 +277,8 @@ class Fetch(Stage):
         )
         priority = PRIORITIES.index(parsed.priority)
         lease = self._book.add(ref, text, parsed.requests, asked_s, priority)
-        self._journal.append(held(lease))
         self._hand_out.add(lease, list(lease.requests))
+        return lease
 
     # ── execute and batch ────────────────────────────────────────────────────────────────────
 
@@ -334,16 +304,20 @@ class Fetch(Stage):
         self._hand_out.take_up(peer)
         self._resume.heard(peer)
 
-    def _executed(self, peer: str, message: Executed) -> None:
-        lease_id, index = message.lease_id, message.index
-        generation = message.batch_generation
+    def _executed(self, peer: str, messages: Sequence[Executed]) -> None:
         # Whoever handed it out: a request whose lease was lost is worked on all the same.
-        self._hand_out.executed(peer, message.attempt > self._book.first_id, time.monotonic())
-        counts = self._book.executed(lease_id, message.attempt, index, generation)
-        if counts and generation < self.generations.get("batch", generation):
-            # Written to a batch process that has died since: redo, unless it sealed it.
-            stale = self._book.unsealed_before(self.generations["batch"])
-            self._hand_out.again({k: v for k, v in stale.items() if k == lease_id}, "batch died")
+        own = sum([message.attempt > self._book.first_id for message in messages])
+        self._hand_out.executed(peer, own, len(messages) - own, time.monotonic())
+        batch = self.generations.get("batch")
+        for message in messages:
+            lease_id, generation = message.lease_id, message.batch_generation
+            counts = self._book.executed(lease_id, message.attempt, message.index, generation)
+            if counts and batch is not None and generation < batch:
+                # Written to a batch process that has died since: redo, unless it sealed it.
+                stale = self._book.unsealed_before(batch)
+                self._hand_out.again(
+                    {k: v for k, v in stale.items() if k == lease_id}, "batch died"
+                )
 
     def _returned(self, peer: str, message: Returned) -> None:
         lease = self._hand_out.returned(peer, message)
@@ -364,7 +338,7 @@ class Fetch(Stage):
         """With --until-empty nothing more may come: then no batch waits for company."""
         while True:
             await asyncio.sleep(FLUSH_TICK_S)
-            empty = self._empty_rounds >= EMPTY_ROUNDS and not self._book.working
+            empty = self._receiver.emptied and not self._book.working
             if empty and len(self._book):
                 await self.send("batch", Flush())
 
@@ -374,12 +348,11 @@ class Fetch(Stage):
         self._spool.loaded(receipt.batch_id)
         foreign = [p for p in receipt.parts if self._book.is_foreign(p.lease.lease_id)]
         for lease in self._book.receipt(receipt.batch_id, receipt.parts):
-            self.spawn(self._delete(lease.ref, lease))
+            self._finished.add(lease.ref, lease)
         for ref in self._orphans.receipt(receipt.batch_id, foreign):
-            self.spawn(self._delete(ref, None))
+            self._finished.add(ref, None)
 
-    async def _delete(self, ref: LeaseRef, lease: Lease | None) -> None:
-        await self._returns.delete(ref, lease)
+    def _deleted(self) -> None:
         if not len(self._book):
             # Only a queue that was asked after the last message was done counts as empty.
-            self._empty_rounds = 0
+            self._receiver.ask_again()

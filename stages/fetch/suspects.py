@@ -69,6 +69,11 @@ class Suspects:
         suspect = self._suspects.get((call.queue, call.queue_message_id))
         return suspect.blamed if suspect is not None else 0
 
+    def any_alone(self, ref: LeaseRef) -> bool:
+        """Whether some request of this message may have to be called alone."""
+        known = (ref.queue, ref.queue_message_id) in self._suspects
+        return known or ref.dequeue_count >= self._last_delivery
+
     def alone(self, ref: LeaseRef, index: int) -> bool:
         """Whether this request is to be called alone."""
         suspect = self._suspects.get((ref.queue, ref.queue_message_id))

@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives import serialization
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from stages.load import workload
-from stages.load.oauth import access_token
 
 
 def login_arguments(config: Config) -> dict[str, Any]:
@@ -29,6 +28,8 @@ def login_arguments(config: Config) -> dict[str, Any]:
         case "oauth":
             return {"authenticator": "OAUTH", "token": config.required("snowflake_token")}
         case "oauth_client_credentials":
+            from stages.load.oauth import access_token  # with an HTTP client, for this one
+
             return {"authenticator": "OAUTH", "token": access_token(config)}
         case "programmatic_access_token":
             token = config.required("snowflake_token")

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import snowflake.connector.errors as sf
-from snowflake.connector.vendored.requests.exceptions import RequestException
-
 from pipeline.disk import is_full
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
+from stages.load.connector import RequestException
+from stages.load.connector import errors as sf
 
 WHAT = "Snowflake"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 from urllib.request import getproxies
 
-from snowflake.connector.util_text import construct_hostname
-
 from pipeline.config import Config
 from pipeline.errors import NotThere, Unreachable
+from stages.load.connector import construct_hostname
 from stages.load.failures import WHAT
 
 # For one TCP connection.

@@ -8,13 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import snowflake.connector
-from snowflake.connector.vendored.urllib3.connection import HTTPConnection
-
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.https import KEEP_ALIVE
-from stages.load import failures
+from stages.load import connector, failures
 from stages.load.credentials import login_arguments
 from stages.load.reach import reach
 from stages.load.rotation import ROTATION
@@ -34,7 +31,7 @@ STATEMENT_LIMIT_S = 1800
 LOCK_LIMIT_S = 600
 
 # The connector has no setting for it, and one list for all of its connections.
-HTTPConnection.default_socket_options.extend(KEEP_ALIVE)
+connector.HTTPConnection.default_socket_options.extend(KEEP_ALIVE)
 # Its warnings say again what its exceptions say, on standard error and without our ids.
 logging.getLogger("snowflake.connector").setLevel(logging.CRITICAL)
 
@@ -131,7 +128,7 @@ def _log_in(config: Config) -> Session:
         raise failures.SecretRefused(failures.WHAT, str(error), hint) from error
     reach(config)
     try:
-        connection = snowflake.connector.connect(**arguments)
+        connection = connector.connect(**arguments)
     except Exception as error:
         if not failures.is_connector_error(error):
             raise

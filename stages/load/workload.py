@@ -6,9 +6,8 @@ silent its login takes minutes, whatever ``login_timeout`` says (4.8, tried).
 
 from __future__ import annotations
 
-from snowflake.connector import wif_util
-
 from pipeline.identity.errors import identity_error
+from stages.load.connector import wif_util
 
 CONNECT_LIMIT_S = 5
 READ_LIMIT_S = 10

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from pipeline.transfers import Transfers
 from stages.execute.client import Answer, ArmClient, ExchangeFailed
 from stages.execute.origin import Origin
-from stages.execute.transfers import Transfers
 
 
 class BlockingClient:

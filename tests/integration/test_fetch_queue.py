@@ -16,10 +16,12 @@ from azure.storage.queue import QueueClient
 from pipeline.config import Config, load
 from pipeline.errors import NotThere, Unauthorised, Unreachable
 from pipeline.messages import LeaseRef, PlannedRequest
-from stages.fetch.journal import LeaseJournal
+from stages.fetch.finished import Finished
+from stages.fetch.journal import LeaseJournal, held
 from stages.fetch.leases import Lease, LeaseBook
 from stages.fetch.queue import LeaseLost
-from stages.fetch.queue_io import QueueIo, Received
+from stages.fetch.queue_io import QueueIo
+from stages.fetch.queue_rest import Received
 from stages.fetch.returns import Returns
 from tests.processes import until
 
@@ -247,6 +249,49 @@ def test_a_renewal_under_way_does_not_cost_the_lease(config: Config, end: str) -
 
     run(test, config)
     assert len(texts(config)) == (0 if end == "delete" else 20)
+
+
+def test_finished_messages_are_deleted_many_at_a_time(config: Config, tmp_path: Path) -> None:
+    send(config, *(str(n) for n in range(60)))
+
+    async def test(io: QueueIo, name: str) -> None:
+        counters: Counter[str] = Counter()
+        book = LeaseBook(LEASE_S * 10, 1)
+        journal = LeaseJournal(tmp_path, lambda: map(held, book))
+        returns = Returns(io, book, journal, counters, LEASE_S * 10)
+        loop, tasks, told = asyncio.get_running_loop(), [], []
+        finished = Finished(
+            returns,
+            journal,
+            lambda work: tasks.append(loop.create_task(work)),
+            lambda: told.append(finished.under_way),
+        )
+        pages = [await io.receive(name) for _ in range(2)]
+        leases = [leased(book, message, name) for page, _ in pages for message in page]
+        journal.open()
+        # One is renewed just then, which makes its receipt void: it waits, and the others do not.
+        renewed = leases[0]
+        renewed.renewing = True
+        for lease in leases:
+            book.drop(lease.ref.lease_id)
+            finished.add(lease.ref, lease)
+        assert finished.under_way == 60
+        while finished.under_way > 1:
+            await asyncio.sleep(0.01)
+        assert [entry.ref.lease_id for entry in journal.left()] == [renewed.ref.lease_id]
+        receipt, _ = await io.renew(name, renewed.ref.queue_message_id, renewed.pop_receipt)
+        renewed.pop_receipt, renewed.renewing = receipt, False
+        await asyncio.gather(*tasks)
+        while finished.under_way:
+            await asyncio.sleep(0)
+        assert journal.left() == []
+        assert len(tasks) < 60
+        assert told[-1] == 0
+        assert counters == {"messages_done": 60}
+        journal.close()
+
+    run(test, config)
+    assert texts(config) == []
 
 
 def test_many_at_once(config: Config) -> None:

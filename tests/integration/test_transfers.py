@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from pipeline.transfers import Transfers
 from stages.execute.client import Answer, ArmClient, ExchangeFailed
 from stages.execute.origin import Origin
-from stages.execute.transfers import Transfers
 from tests.integration.arm_calls import TOKEN, Arm, Canned, arm, simulator
 
 __all__ = ["arm", "simulator"]
@@ -24,12 +26,14 @@ Came = Answer | ExchangeFailed
 class Calls:
     """Calls of one client, all in one loop."""
 
-    def __init__(self, endpoint: str, read_timeout_s: float = 20.0) -> None:
+    def __init__(
+        self, endpoint: str, read_timeout_s: float = 20.0, connect_timeout_s: float = 5.0
+    ) -> None:
         self.transfers = Transfers(connections=SIDE_BY_SIDE)
         self.client = ArmClient(
             Origin.parse(endpoint),
             self.transfers,
-            connect_timeout_s=5.0,
+            connect_timeout_s=connect_timeout_s,
             read_timeout_s=read_timeout_s,
             answer_timeout_s=30.0,
             max_body_bytes=1 << 20,
@@ -95,6 +99,25 @@ def test_a_silent_one_ends_alone(arm: Arm) -> None:
         calls.transfers.close()
 
     in_a_loop(test)
+
+
+def test_who_cannot_connect_in_time_has_not_asked() -> None:
+    async def test(port: int) -> None:
+        calls = Calls(f"http://127.0.0.1:{port}", connect_timeout_s=0.3)
+        came = await asyncio.gather(*(calls.begin("/a") for _ in range(20)))
+        found = {(one.code, one.sent) for one in came if isinstance(one, ExchangeFailed)}
+        # The kernel itself still takes one or two, whom nobody answers.
+        assert ("ConnectTimeoutError", False) in found
+        assert found <= {("ConnectTimeoutError", False), ("AnswerTimeout", True)}
+        calls.transfers.close()
+
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):
+            waits = stack.enter_context(socket.socket())
+            waits.setblocking(False)
+            waits.connect_ex(full.getsockname())
+        in_a_loop(lambda: test(full.getsockname()[1]))
 
 
 def test_a_handle_is_used_for_any_method_after_any_other() -> None:

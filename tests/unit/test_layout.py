@@ -26,8 +26,7 @@ NOT_IN = {
     "fetch": {"pandas", "numpy", "pyarrow", "snowflake", "rich", "fakesnow", "duckdb"},
     "execute": {"pandas", "numpy", "pyarrow", "snowflake", "rich", "azure", "fakesnow", "duckdb"},
     "batch": {"pandas", "snowflake", "azure", "rich", "fakesnow", "duckdb", "requests"},
-    # The connector itself brings azure.identity.
-    "load": {"azure.storage", "azure.keyvault", "rich", "fakesnow", "duckdb"},
+    "load": {"azure", "boto3", "botocore", "keyring", "rich", "fakesnow", "duckdb"},
 }
 
 

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline import links
@@ -126,6 +127,63 @@ def test_large_frames_arrive_whole() -> None:
             assert await link.receive() == [message, numbered(1)]
             await sending
             link.close()
+
+    run(test)
+
+
+def test_what_has_come_is_given_out_together_and_half_a_frame_when_it_is_whole() -> None:
+    async def test() -> None:
+        ours, theirs = socket.socketpair()
+        writer, reader = DataLink.open(ours.detach()), DataLink.open(theirs.detach())
+        for number in range(3):
+            await writer.send(numbered(number))
+        last = frame([numbered(3), numbered(4)])
+        writer._sock.send(last[:-1])
+        assert await reader.receive() == [numbered(0), numbered(1), numbered(2)]
+        reading = asyncio.create_task(reader.receive())
+        await asyncio.sleep(0)
+        assert not reading.done()
+        writer._sock.send(last[-1:])
+        assert await reading == [numbered(3), numbered(4)]
+        writer.close()
+        assert await reader.receive() is None
+        reader.close()
+
+    run(test)
+
+
+def test_a_long_frame_leaves_no_long_buffer() -> None:
+    async def test() -> None:
+        ours, theirs = socket.socketpair()
+        writer, reader = DataLink.open(ours.detach()), DataLink.open(theirs.detach())
+        message = large(8 * MIB)
+        sending = asyncio.create_task(writer.send_frames([frame([message]), frame([numbered(1)])]))
+        assert await reader.receive() == [message]
+        lagged = [reader.lags]
+        assert len(reader._buffer) > 8 * MIB
+        await sending
+        assert await reader.receive() == [numbered(1)]
+        await writer.send(numbered(2))
+        assert await reader.receive() == [numbered(2)]
+        lagged.append(reader.lags)
+        assert lagged == [True, False]
+        assert len(reader._buffer) == links.READ_BYTES
+        writer.close()
+        reader.close()
+
+    run(test)
+
+
+def test_what_came_before_a_bad_frame_is_given_out() -> None:
+    async def test() -> None:
+        ours, theirs = socket.socketpair()
+        writer, reader = DataLink.open(ours.detach()), DataLink.open(theirs.detach())
+        await writer.send_frames([frame([numbered(1)]), b"\x01\0\0\0\xc1"])
+        assert await reader.receive() == [numbered(1)]
+        with pytest.raises(msgspec.DecodeError):
+            await reader.receive()
+        writer.close()
+        reader.close()
 
     run(test)
 

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import tables
 from pipeline.messages import Part
+from stages.batch import builder as builder_module
 from stages.batch.builder import ROW_OVERHEAD_BYTES, BatchBuilder, size_of
 from tests.unit.batch.rows_made import frame, lease, outcome, resource
 
@@ -75,6 +76,19 @@ def test_a_row_without_a_body_and_a_failed_request_without_rows() -> None:
     resources, requests, _ = builder.build()
     assert resources["BODY"].to_pylist() == [None]
     assert requests["OUTCOME"].to_pylist() == ["complete", "failed"]
+
+
+def test_rows_of_several_chunks_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder_module, "CHUNK_BYTES", 5 * ROW_OVERHEAD_BYTES)
+    builder = BatchBuilder("b-1")
+    for index in range(10):
+        builder.add(frame(range(index * 2, index * 2 + 2), total=2, index=index))
+    resources, requests, parts = builder.build()
+    assert resources["BODY"].num_chunks > 1
+    assert resources["ROW_KEY"].to_pylist() == [f"key-{number}" for number in range(20)]
+    assert resources["REQUEST_INDEX"].to_pylist() == [number // 2 for number in range(20)]
+    assert requests["REQUEST_INDEX"].to_pylist() == list(range(10))
+    assert parts == [Part(lease(), index, 2, 2) for index in range(10)]
 
 
 def test_an_empty_batch_has_the_columns() -> None:

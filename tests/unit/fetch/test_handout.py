@@ -118,7 +118,7 @@ def test_no_more_is_handed_out_than_may_be_in_flight() -> None:
         worker = handing.worker()
         assert len(handing.sent[worker].handed()) == 3 == handing.out.outstanding
         assert not handing.out.has_room
-        handing.out.executed(worker, True, 0.0)
+        handing.out.executed(worker, 1, 0, 0.0)
         await handing.settle()
         assert len(handing.sent[worker].handed()) == 4
         assert handing.out.backlog == 1
@@ -210,7 +210,7 @@ def test_a_death_is_excused_only_while_some_work_gets_done() -> None:
         handing = Handing()
         up = WorkerUp([], [in_call(1)])
         assert handing.out.worker_up("execute-0", up, 0.0)[1] is False
-        handing.out.executed("execute-1", True, 10.0)
+        handing.out.executed("execute-1", 1, 0, 10.0)
         assert handing.out.worker_up("execute-0", up, 11.0)[1] is True
         assert handing.out.worker_up("execute-0", WorkerUp([], []), 11.0)[1] is False
         assert handing.out.worker_up("execute-0", up, 10.0 + EXCUSED_S)[1] is False
@@ -224,9 +224,9 @@ def test_what_workers_still_hold_of_an_earlier_fetch_counts_as_in_flight() -> No
         handing.out.worker_gone("execute-0")
         handing.out.worker_up("execute-0", WorkerUp([(1, 1, index) for index in range(5)], []), 0.0)
         assert not handing.out.has_room
-        handing.out.executed("execute-0", False, 0.0)
+        handing.out.executed("execute-0", 0, 1, 0.0)
         assert handing.out.has_room
-        handing.out.executed("execute-0", False, 0.0)
+        handing.out.executed("execute-0", 0, 1, 0.0)
         handing.out.worker_gone("execute-0")
         assert handing.out.outstanding == 0
 
@@ -284,7 +284,7 @@ def test_what_is_returned_takes_nobodys_place_and_comes_again_in_time() -> None:
         other = handing.lease(2)
         await handing.settle()
         assert worked_on(handing).lease.lease_id == other.ref.lease_id
-        handing.out.executed(handing.worker(), True, 0.0)
+        handing.out.executed(handing.worker(), 1, 0, 0.0)
         async with asyncio.timeout(10.0):
             while handing.out.backlog:
                 await asyncio.sleep(0.01)

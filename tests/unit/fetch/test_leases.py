@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline.messages import LeaseRef, Part, PlannedRequest
-from stages.fetch.leases import LATE_AT, Dispatch, Lease, LeaseBook, Stand, Tally
+from stages.fetch.leases import LATE_AT, Dispatch, Lease, LeaseBook
+from stages.fetch.request_states import Stand, Tally
 
 TIMEOUT_S = 300.0
 WORKERS = ("execute-0", "execute-1")

@@ -90,6 +90,11 @@ class Transfers:
         if self._tick is None:
             self._tick = self._loop.call_later(TICK_S, self._look_for_silence)
 
+    def take_out(self, transfer: Transfer) -> None:
+        """Break one off, without a word to it; its connection is closed, not kept."""
+        if self._under_way.pop(transfer.curl, None) is not None:
+            self._multi.remove_handle(transfer.curl)
+
     def close(self) -> None:
         """Break off what is under way, without a word to anybody, and close the connections."""
         if self._closed:
@@ -132,7 +137,7 @@ class Transfers:
             return
         due_s = self._loop.time() + after_ms / 1000.0
         if timer is not None:
-            # One that fires too early is no harm; libcurl sets it anew then.
+            # One that fires too early is left alone: it is set anew then, and that is seldom.
             if timer.when() <= due_s:
                 return
             timer.cancel()
@@ -149,6 +154,9 @@ class Transfers:
         self._timer = None
         self._act(pycurl.SOCKET_TIMEOUT, 0)
         self._tell()
+        # By libcurl's clock it may have been too early, and then it does not ask again by itself.
+        if not self._closed and self._timer is None and (left_ms := self._multi.timeout()) >= 0:
+            self._set_timer(max(1, left_ms))
 
     def _readable(self) -> None:
         for descriptor, events in self._epoll.poll(0, MAX_EVENTS):
@@ -171,20 +179,26 @@ class Transfers:
         while more and not self._closed:
             left, well, failed = self._multi.info_read()
             more = bool(left)
+            # Whoever is told may end others that stand in these lists.
             for curl in well:
-                self._take_out(curl).ended(0, "")
+                if (transfer := self._taken_out(curl)) is not None:
+                    transfer.ended(0, "")
             for curl, code, problem in failed:
-                self._take_out(curl).ended(code, problem)
+                if (transfer := self._taken_out(curl)) is not None:
+                    transfer.ended(code, problem)
 
-    def _take_out(self, curl: pycurl.Curl) -> Transfer:
-        self._multi.remove_handle(curl)
-        return self._under_way.pop(curl)
+    def _taken_out(self, curl: pycurl.Curl) -> Transfer | None:
+        transfer = self._under_way.pop(curl, None)
+        if transfer is not None:
+            self._multi.remove_handle(curl)
+        return transfer
 
     def _look_for_silence(self) -> None:
         now_s = time.monotonic()
         for transfer in [one for one in self._under_way.values() if one.is_overdue(now_s)]:
             # Its connection is closed with it: what is left of the answer is nobody's.
-            self._take_out(transfer.curl).given_up()
+            self.take_out(transfer)
+            transfer.given_up()
         self._tick = (
             self._loop.call_later(TICK_S, self._look_for_silence) if self._under_way else None
         )
