@@ -18,7 +18,7 @@ from pipeline.entry_points import STAGES, kind_of, resolve
 _spawn = multiprocessing.get_context("spawn")
 
 # numpy comes with Arrow and with pandas. Its linear algebra, which nobody here uses, would start a
-# thread for each core that looks for work for a while: 0.05 s of processor time a process.
+# thread for each core that looks for work for a while.
 _NO_THREADS = {"OPENBLAS_NUM_THREADS": "1"}
 
 # Called in the process, with the stage's libraries imported, before it becomes the stage.
@@ -56,7 +56,7 @@ def launch(name: str, config: Config, before: Before | None = None) -> Launched:
 def _main(
     entry: str, name: str, config: Config, control: Connection, before: Before | None
 ) -> None:
-    # Nothing that is imported is garbage; looking for some takes a tenth of the time of importing.
+    # Nothing that is imported is garbage, and looking for some takes time.
     # The stage looks again once it stands.
     gc.disable()
     for variable, value in _NO_THREADS.items():

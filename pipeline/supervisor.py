@@ -83,7 +83,8 @@ class Supervisor:
         self.children = {name: Child(name, config) for name in processes(config.num_processes)}
         self._links = links(list(self.children))
         first_after_s = SHORT_RUN_S if until_empty else AFTER_S
-        self._standbys = {name: Standby(name, config, first_after_s) for name in STANDBYS}
+        kept = STANDBYS if config.load_standby else ()
+        self._standbys = {name: Standby(name, config, first_after_s) for name in kept}
         self._until_empty = until_empty
         self._on_tick = on_tick
         self._signals: list[signal.Signals] = []

@@ -108,6 +108,7 @@ class Config:
     spool_dir: Path
     spool_bytes: int
     heartbeat_limit: float
+    load_standby: bool
     drain_timeout: float
     ops_host: str
     ops_port: int

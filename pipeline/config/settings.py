@@ -313,6 +313,12 @@ SETTINGS: tuple[Setting, ...] = (
         3600,
         "seconds",
     ),
+    Setting(
+        "LOAD_STANDBY",
+        "flag",
+        "keep a process ready to take over when the loading one dies; it takes some 90 MB",
+        default="true",
+    ),
     _number("DRAIN_TIMEOUT", "longest drain after SIGTERM or SIGINT", 60, 1, 3600, "seconds"),
     Setting(
         "OPS_HOST",

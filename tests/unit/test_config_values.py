@@ -51,6 +51,7 @@ BAD_VALUES = [
     ("SPOOL_DIR", "a\x00b"),
     ("DRAIN_TIMEOUT", "0"),
     ("HEARTBEAT_LIMIT", "2"),
+    ("LOAD_STANDBY", "sometimes"),
     ("OPS_PORT", "65536"),
     ("OPS_HOST", "http://localhost"),
     ("LOG_LEVEL", "LOUD"),
