@@ -112,7 +112,7 @@ class DataLink:
         """
         left = iter(frames)
         # While nobody else writes, what the kernel takes at once needs no lock and no wait.
-        rest = self._write_at_once(left) if not self._writers else b""
+        rest = self._write_at_once(left) if not self._writers else memoryview(b"")
         if rest is None:
             return
         self._writers += 1
@@ -122,7 +122,8 @@ class DataLink:
                 if rest:
                     await self._write(rest)
                 for data in left:
-                    await self._write(data)
+                    if rest := self._start(data):
+                        await self._write(rest)
         finally:
             self._writers -= 1
 
@@ -133,20 +134,28 @@ class DataLink:
             LinkClosed: the reader is gone.
         """
         for data in frames:
-            if self._broken:
-                raise LinkClosed
-            try:
-                sent = self._sock.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                self._break()
-                raise LinkClosed from error
-            if sent < len(data):
-                return memoryview(data)[sent:]
+            if rest := self._start(data):
+                return rest
         return None
 
-    async def _write(self, data: bytes | memoryview) -> None:
+    def _start(self, data: bytes) -> memoryview:
+        """Write as much of a frame as the kernel takes now; return the rest.
+
+        Raises:
+            LinkClosed: the reader is gone.
+        """
+        if self._broken:
+            raise LinkClosed
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._break()
+            raise LinkClosed from error
+        return memoryview(data)[sent:]
+
+    async def _write(self, data: memoryview) -> None:
         if self._broken:
             raise LinkClosed
         self._operations += 1

@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,11 @@ def wrapped(
         return result
 
     @functools.wraps(real)
-    async def written(loop: Any, sock: Any, data: bytes) -> None:
-        if dies(When.HALF, (loop, sock, data)):
-            await real(loop, sock, data[: len(data) // 2])
+    def written(link: Any, data: bytes) -> Any:
+        if dies(When.HALF, (link, data)):
+            real(link, data[: len(data) // 2])
             _die()
-        await real(loop, sock, data)
+        return real(link, data)
 
     if place.when is When.HALF:
         return written
@@ -98,12 +99,13 @@ def arm(process: str) -> None:
 
 def _mark(folder: Path, name: str) -> bool:
     """Whether nobody has died at this place yet; says who is about to."""
+    said = folder.parent / f"{name} {os.getpid()} {threading.get_ident()}"
+    said.write_text(f"{multiprocessing.current_process().name} {os.getpid()}")
     try:
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Whole or not at all: another thread may be about to kill this process.
+        os.link(said, folder / name)
     except FileExistsError:
         return False
-    with open(descriptor, "w") as file:
-        file.write(f"{multiprocessing.current_process().name} {os.getpid()}")
     return True
 
 

@@ -76,12 +76,7 @@ def _sql(beginning: str) -> Callable[[Call], bool]:
 
 def _frame_of(message: str) -> Callable[[Call], bool]:
     """A frame whose first message is of this type: its tag stands at the beginning."""
-    return lambda call: message.encode() in bytes(call.positional[2][:20])
-
-
-def _frames_of_rows(call: Call) -> bool:
-    """All frames of a request."""
-    return b"Rows" in bytes(call.positional[1][0][:20])
+    return lambda call: message.encode() in bytes(call.positional[1][:20])
 
 
 def _is(kind: type[Link]) -> Callable[[Call], bool]:
@@ -91,7 +86,7 @@ def _is(kind: type[Link]) -> Callable[[Call], bool]:
 
 def _large(call: Call) -> bool:
     """A frame of a list that takes several."""
-    return len(call.positional[2]) > LARGE_BYTES
+    return len(call.positional[1]) > LARGE_BYTES
 
 
 def _got_some(call: Call) -> bool:
@@ -147,8 +142,8 @@ _SESSION = "stages.load.session:Session.run"
 _QUEUE = "stages.fetch.queue_io:QueueIo"
 _SDK = "azure.storage.queue:QueueClient"
 _ON_CONTROL = "pipeline.stage:Stage._on_control"
-# The one call that writes a data link's frames.
-_WRITE = "asyncio.selector_events:BaseSelectorEventLoop.sock_sendall"
+# Every frame of a data link begins with this call, and most are written whole by it.
+_WRITE = "pipeline.links:DataLink._start"
 
 PLACES: dict[str, Place] = {
     # Snowflake
@@ -180,9 +175,7 @@ PLACES: dict[str, Place] = {
     ),
     "half-a-row": Place("execute", _WRITE, When.HALF, _frame_of("Rows"), passing=3),
     "first-part-of-a-list": Place("execute", _WRITE, When.BEFORE, _large, passing=2),
-    "rows-written": Place(
-        "execute", "pipeline.links:DataLink.send_frames", When.AFTER, _frames_of_rows, passing=5
-    ),
+    "rows-written": Place("execute", _WRITE, When.AFTER, _frame_of("Rows"), passing=4),
     # Links
     "first-end-received": Place("batch", _ON_CONTROL, When.BEFORE, _first_peer),
     "new-end-received": Place("execute", _ON_CONTROL, When.BEFORE, _new_peer),
