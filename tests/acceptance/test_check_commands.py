@@ -239,7 +239,7 @@ def test_show_config_shows_every_setting_where_from_and_no_secret(
     assert list(shown) == [setting.name for setting in SETTINGS]
     assert shown["BATCH_SIZE"] == {"value": "7", "source": "command line"}
     assert shown["MAX_RETRIES"] == {"value": "5", "source": ".env"}
-    assert shown["NUM_THREADS"] == {"value": "8", "source": "profile low-memory"}
+    assert shown["NUM_THREADS"] == {"value": "16", "source": "profile low-memory"}
     assert shown["DEDUPE_WINDOW"] == {"value": "604800", "source": "default"}
     assert shown["AZURE_ACCESS_TOKEN"] == {"value": "***", "source": "environment"}
     assert shown["SNOWFLAKE_PASSWORD"] == {"value": "kv:pass", "source": "environment"}
