@@ -16,8 +16,8 @@ from stages.load.session import Session
 # Cheapest to make (a quarter of gzip's processor time), and the way to Snowflake's stage is short.
 COMPRESSION = "snappy"
 # A COPY reads all of the file, once. Statistics and dictionaries serve those who search it and take
-# a third of the time of writing it; without dictionaries these columns are hardly larger. Small pages
-# are compressed in memory that was used a moment ago.
+# a third of the time of writing it; without dictionaries these columns are hardly larger. Small
+# pages are compressed in memory that was used a moment ago.
 PLAIN_PARQUET = {"use_dictionary": False, "write_statistics": False, "data_page_size": 128 * 1024}
 
 # A COPY names its file "<stage, lower case>/file0.txt"; the stage's name is the connector's own.
