@@ -122,6 +122,7 @@ def test_a_full_disk_stops_receiving_and_recovers_by_itself(
     job.assert_whole()
 
 
+@pytest.mark.soak
 def test_a_list_that_finds_no_room_is_asked_for_again_once_there_is(
     settings: dict[str, str], job: Job, tmp_path: Path
 ) -> None:

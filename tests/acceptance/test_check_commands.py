@@ -62,6 +62,7 @@ def failed(ended: Ended) -> list[str]:
 # ── test-snowflake and init-snowflake ────────────────────────────────────────────────────────────
 
 
+@pytest.mark.soak
 def test_before_and_after_init_every_snowflake_check_passes(tmp_path: Path) -> None:
     with Sandbox(tmp_path, parts=("snowflake",)) as fresh:
         for state, tables_said in [("created", "not there yet"), ("was there", "all there")]:

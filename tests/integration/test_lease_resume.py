@@ -69,6 +69,7 @@ def test_a_fetch_that_is_killed_time_and_again_costs_no_delivery_and_few_calls(
     job.assert_whole()
 
 
+@pytest.mark.soak
 def test_a_collector_that_is_killed_goes_on_with_its_leases_when_it_is_started_again(
     job: Job, tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def await_descriptors(name: str, pid: int, most: int) -> None:
     until(lambda: open_descriptors(pid) <= most, 5, f"{name} leaked: more than {most} are open")
 
 
+@pytest.mark.soak
 def test_restarts_leak_no_descriptor(settings: dict[str, str], tmp_path: Path) -> None:
     with collector(settings, tmp_path / "out") as running:
         running.await_stages()
