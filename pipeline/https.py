@@ -17,6 +17,9 @@ import pycurl
 import urllib3
 from urllib3.connection import HTTPConnection
 
+from pipeline import __version__
+
+USER_AGENT = f"azure-cloud-collector/{__version__}"
 # What requests, and with it azure-identity and the Storage SDK, reads for private authorities.
 BUNDLE_VARIABLE = "REQUESTS_CA_BUNDLE"
 # Firewalls and NAT forget connections that are idle for minutes, and what is sent on one of those

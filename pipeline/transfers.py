@@ -147,12 +147,12 @@ class Transfers:
 
     def _at_once(self) -> None:
         self._soon = None
-        self._act(pycurl.SOCKET_TIMEOUT, 0)
+        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._tell()
 
     def _in_time(self) -> None:
         self._timer = None
-        self._act(pycurl.SOCKET_TIMEOUT, 0)
+        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         self._tell()
         # By libcurl's clock it may have been too early, and then it does not ask again by itself.
         if not self._closed and self._timer is None and (left_ms := self._multi.timeout()) >= 0:
@@ -167,11 +167,8 @@ class Transfers:
                 mask |= pycurl.CSELECT_OUT
             if events & _ENDED:
                 mask |= pycurl.CSELECT_ERR
-            self._act(descriptor, mask)
+            self._multi.socket_action(descriptor, mask)
         self._tell()
-
-    def _act(self, descriptor: int, mask: int) -> None:
-        self._multi.socket_action(descriptor, mask)
 
     def _tell(self) -> None:
         """Tell those whose transfers have ended."""

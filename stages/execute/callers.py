@@ -92,11 +92,6 @@ class Callers:
         self._loop = asyncio.get_running_loop()
         self._free = list(range(places))
 
-    @property
-    def free(self) -> int:
-        """Places that are."""
-        return len(self._free)
-
     def call(self, due: Exchange | Replay) -> None:
         """Have it made; there has to be a place."""
         place = self._free.pop()

@@ -15,12 +15,9 @@ from urllib.parse import quote
 
 import pycurl
 
-from pipeline import __version__
-from pipeline.https import prepare
+from pipeline.https import USER_AGENT, prepare
 from pipeline.transfers import Transfers
 from stages.execute.origin import Origin
-
-USER_AGENT = f"azure-cloud-collector/{__version__}"
 
 # What goes out as it is; the rest of a link, e.g. a blank, is percent-encoded.
 _CLEAN = re.compile(r"[!#-;=?-\[\]_a-z~]*")

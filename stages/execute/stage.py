@@ -191,7 +191,7 @@ class Execute(Stage):
 
     def _wake_at(self, wake_s: float) -> None:
         if self._timer is not None:
-            if self._timer.when() <= wake_s and not self._timer.cancelled():
+            if self._timer.when() <= wake_s:
                 return  # it pumps too early, and is set anew then
             self._timer.cancel()
         self._timer = self._loop.call_at(wake_s, self._alarm)

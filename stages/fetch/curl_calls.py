@@ -12,11 +12,9 @@ from typing import NamedTuple
 
 import pycurl
 
-from pipeline import __version__
-from pipeline.https import prepare
+from pipeline.https import USER_AGENT, prepare
 from pipeline.transfers import Transfers
 
-USER_AGENT = f"azure-cloud-collector/{__version__}"
 # Slower than this is silence, to libcurl.
 _SILENT_BYTES_PER_S = 1
 

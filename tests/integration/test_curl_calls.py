@@ -9,7 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from stages.fetch.curl_calls import USER_AGENT, Answer, CurlCalls, Limits
+from pipeline.https import USER_AGENT
+from stages.fetch.curl_calls import Answer, CurlCalls, Limits
 from tests.standins import http_server
 from tests.standins.http_server import HOST, Request, StandIn
 
