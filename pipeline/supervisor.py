@@ -121,7 +121,8 @@ class Supervisor:
         started_s = time.monotonic()
         log.bind(action="starting", processes=len(self.children)).info("starting the stages")
         try:
-            for child in self.children.values():
+            # ``load`` first: it takes longest until it stands.
+            for child in reversed(self.children.values()):
                 self._start(child)
             for a, b in self._links:
                 self._join(self.children[a], self.children[b])

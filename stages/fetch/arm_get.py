@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
+from pipeline.connection_pool import connection_pool
 from pipeline.errors import Unreachable
-from pipeline.https import connection_pool
 from pipeline.network_errors import network_fault
 from pipeline.undecodable import UNDECODABLE
 

@@ -14,13 +14,13 @@ from datetime import datetime
 from types import TracebackType
 
 import msgspec
-from azure.storage.queue import QueueClient
 
 from pipeline.errors import DependencyError, NotThere
 from pipeline.undecodable import UNDECODABLE
 from stages.fetch.poison import Envelope, Mark
 from stages.fetch.queue import LeaseLost, translated
 from stages.fetch.queue_rest import RECEIVE_MESSAGES
+from stages.fetch.storage_sdk import QueueClient
 
 # How long a message is kept from others while it is looked at or settled.
 LEASE_S = 60

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, TextIO
 
 import msgspec
-from azure.storage.queue import QueueClient
 
 from pipeline.config import Config
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, ConfigError, DependencyError
@@ -25,6 +24,7 @@ from stages.fetch.dead_letter import LEASE_S, THREADS, DeadLetter, Look, delete
 from stages.fetch.dead_letter_replay import NotReplayable, replay
 from stages.fetch.dead_letter_view import count, line_of, looked, plain, row_of, show
 from stages.fetch.queue import POISON_SUFFIX, LeaseLost, open_queue, poison_name
+from stages.fetch.storage_sdk import QueueClient
 
 # Messages that `list` shows of one queue.
 MAX_LISTED = 1_000

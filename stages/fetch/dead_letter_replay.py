@@ -34,7 +34,6 @@ import zlib
 from dataclasses import dataclass
 
 import msgspec
-from azure.storage.queue import QueueClient
 
 from pipeline.errors import BadMessage
 from pipeline.message_format.envelopes import read
@@ -42,6 +41,7 @@ from stages.fetch import placeholders
 from stages.fetch.dead_letter import LEASE_S, DeadLetter, MarkedEnvelope, delete
 from stages.fetch.poison import Mark, fitted, original
 from stages.fetch.queue import LeaseLost, translated
+from stages.fetch.storage_sdk import QueueClient
 
 PLACEHOLDER = (
     "azure-collector dead-letter replay was interrupted before it used this placeholder. "

@@ -14,10 +14,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from azure.core.exceptions import HttpResponseError
-from azure.storage.queue import QueueClient
 
 from stages.fetch.poison import Mark
 from stages.fetch.queue import NEVER_EXPIRES, LeaseLost, translated
+from stages.fetch.storage_sdk import QueueClient
 
 # How long a placeholder stays hidden, and so what was interrupted can be finished for certain.
 # The service's limit is 7 days.

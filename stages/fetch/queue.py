@@ -18,16 +18,16 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.queue import LinearRetry, QueueClient
 from requests.adapters import HTTPAdapter
 from urllib3 import ProxyManager
 
 from pipeline.config import Config
+from pipeline.connection_pool import SOCKET_OPTIONS
 from pipeline.errors import ConfigError, DependencyError, NotThere, Unauthorised, Unreachable
-from pipeline.https import SOCKET_OPTIONS
 from pipeline.identity import credential
 from pipeline.logs import masked
 from pipeline.network_errors import causes, network_fault
+from stages.fetch.storage_sdk import LinearRetry, QueueClient
 
 WHAT = "queue"
 # Azure Functions' convention for messages that were given up.

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from azure.storage.queue import QueueClient
-
 from pipeline.errors import DependencyError
 from pipeline.logs import add_secret
+from stages.fetch.storage_sdk import QueueClient
 
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, TokenCredential

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import ResourceExistsError
-from azure.storage.queue import QueueClient
 
 from pipeline.config import Config
 from stages.fetch.curl_calls import CurlCalls
@@ -23,6 +22,7 @@ from stages.fetch.poison import Mark
 from stages.fetch.queue import READ_TIMEOUT_S, LeaseLost, open_queue, poison_name, translated
 from stages.fetch.queue_auth import authority_of
 from stages.fetch.queue_rest import QueueRest, Received
+from stages.fetch.storage_sdk import QueueClient
 
 # What stands in the poison queue until it becomes an envelope.
 PLACEHOLDER = (

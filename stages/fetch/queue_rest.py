@@ -22,12 +22,12 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 import msgspec
-from azure.storage.queue import QueueClient
 
 from pipeline.errors import DependencyError
 from stages.fetch import queue
 from stages.fetch.curl_calls import Answer, CurlCalls, Limits
 from stages.fetch.queue_auth import Authority
+from stages.fetch.storage_sdk import QueueClient
 
 # Azure Queue Storage gives at most so many a call.
 RECEIVE_MESSAGES = 32

@@ -9,27 +9,12 @@ starts with a quarter of a second of processor time less.
 from __future__ import annotations
 
 import mimetypes
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from pipeline.imports import without
 
 _UNUSED = ("aioboto3", "aiobotocore", "azure.identity", "boto3", "botocore", "keyring")
 
-
-@contextmanager
-def _not_there(names: tuple[str, ...]) -> Iterator[None]:
-    """Have these modules fail to import; those that are imported already stay as they are."""
-    hidden = [name for name in names if name not in sys.modules]
-    # None for a module is how Python is told that there is none ("The import system", 5.3.1).
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-
-with _not_there(_UNUSED):
+with without(_UNUSED):
     from snowflake.connector import connect, errors, wif_util
     from snowflake.connector.pandas_tools import write_pandas
     from snowflake.connector.util_text import construct_hostname

@@ -17,8 +17,8 @@ import urllib3
 
 from pipeline.config import Config
 from pipeline.config.kinds import split_url
+from pipeline.connection_pool import connection_pool
 from pipeline.errors import DependencyError, NotThere, Unauthorised, Unreachable
-from pipeline.https import connection_pool
 from pipeline.logs import add_secret, masked
 from pipeline.network_errors import network_fault
 from stages.load.failures import SecretRefused

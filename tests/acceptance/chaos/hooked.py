@@ -1,8 +1,6 @@
 """``python -m pipeline`` whose processes kill themselves at hard places, each place once.
 
-This is the main module, which each spawned stage imports again as ``__mp_main__``; so what is
-wrapped here is wrapped in the stages too, and there is no way to it in the product. A place is
-wrapped only in the process that is to die there.
+There is no way to it in the product. A place is wrapped only in the process that is to die there.
 """
 
 from __future__ import annotations
@@ -21,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.entry_points import kind_of
-from tests.acceptance.chaos.places import PLACES, Call, Place, When
+from tests.acceptance.chaos.in_stages import in_every_stage
+from tests.acceptance.chaos.places import PLACES, SUPERVISOR, Call, Place, When
 
 # Names of places, with commas between them.
 PLACES_VARIABLE = "CHAOS_PLACES"
@@ -113,9 +112,9 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ in ("__main__", "__mp_main__"):
-    arm(multiprocessing.current_process().name)
 if __name__ == "__main__":
     from pipeline.cli import main
 
+    arm(SUPERVISOR)
+    in_every_stage(arm)
     sys.exit(main())

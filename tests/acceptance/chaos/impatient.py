@@ -1,16 +1,15 @@
 """``python -m pipeline`` that gives an answer up after seconds: it compresses the time.
 
-This is the main module, which each spawned stage imports again as ``__mp_main__``; so the limits
-are others in the stages, and there is no way to it in the product.
+There is no way to it in the product.
 """
 
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import sys
 
 from pipeline.entry_points import kind_of
+from tests.acceptance.chaos.in_stages import in_every_stage
 
 # By kind of stage: module, limit, and what it is here. Still longer than anything takes that is
 # answered at all.
@@ -33,9 +32,8 @@ def _shorten(process: str) -> None:
         setattr(found, name, limit)
 
 
-if __name__ in ("__main__", "__mp_main__"):
-    _shorten(multiprocessing.current_process().name)
 if __name__ == "__main__":
     from pipeline.cli import main
 
+    in_every_stage(_shorten)
     sys.exit(main())

@@ -1,8 +1,7 @@
 """``python -m pipeline`` in which some requests kill their worker.
 
-This is the main module, which each spawned stage imports again as ``__mp_main__``; so what is put
-in here is there in the stages, and there is no way to it in the product. It does not replace what
-it wraps: calls of other paths go through.
+There is no way to it in the product. It does not replace what it wraps: calls of other paths go
+through.
 """
 
 from __future__ import annotations
@@ -12,6 +11,9 @@ import os
 import signal
 import sys
 from typing import Any
+
+from pipeline.entry_points import kind_of
+from tests.acceptance.chaos.in_stages import in_every_stage
 
 # A request whose path has this in it dies so.
 SEGFAULT = "dies-of-segfault"
@@ -31,7 +33,9 @@ def _die(target: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _wrap() -> None:
+def _wrap(process: str) -> None:
+    if kind_of(process) != "execute":
+        return
     from stages.execute.client import ArmClient
 
     exchange = ArmClient.exchange
@@ -46,6 +50,5 @@ def _wrap() -> None:
 if __name__ == "__main__":
     from pipeline.cli import main
 
+    in_every_stage(_wrap)
     sys.exit(main())
-elif __name__ == "__mp_main__":
-    _wrap()
