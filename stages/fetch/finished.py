@@ -16,8 +16,9 @@ from stages.fetch.journal import Gone, LeaseJournal
 from stages.fetch.leases import Lease
 from stages.fetch.returns import RETRY_FIRST_S, Returns
 
-# Deletes under way at once; with the receives, no more than the queue's connections.
-DELETERS = 16
+# Deletes under way at once; with the receives, no more than the queue's connections. Answers are
+# looked for each 20 ms, which leaves room for 2,000 a second.
+DELETERS = 48
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 

@@ -30,7 +30,7 @@ PLACEHOLDER = (
     "it was for stands in this queue by another id. It may be purged."
 )
 # Connections for receives and deletes; renewals have their own, so that nothing delays them.
-WORK_CONNECTIONS = 20
+WORK_CONNECTIONS = 52
 RENEWAL_CONNECTIONS = 10
 # For what the SDK does.
 THREADS = 8

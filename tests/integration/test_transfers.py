@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from pipeline.transfers import Transfers
+from pipeline.transfers import PACED_FROM, Transfers
 from stages.execute.client import Answer, ArmClient, ExchangeFailed
 from stages.execute.origin import Origin
 from tests.integration.arm_calls import TOKEN, Arm, Canned, arm, simulator
+from tests.standins import http_server
+from tests.standins.http_server import Request, StandIn
 
 __all__ = ["arm", "simulator"]
 
@@ -27,9 +30,13 @@ class Calls:
     """Calls of one client, all in one loop."""
 
     def __init__(
-        self, endpoint: str, read_timeout_s: float = 20.0, connect_timeout_s: float = 5.0
+        self,
+        endpoint: str,
+        read_timeout_s: float = 20.0,
+        connect_timeout_s: float = 5.0,
+        pause_s: float = 0.0,
     ) -> None:
-        self.transfers = Transfers(connections=SIDE_BY_SIDE)
+        self.transfers = Transfers(SIDE_BY_SIDE, pause_s)
         self.client = ArmClient(
             Origin.parse(endpoint),
             self.transfers,
@@ -39,10 +46,29 @@ class Calls:
             max_body_bytes=1 << 20,
         )
 
-    def begin(self, target: str, method: str = "GET", body: bytes | None = None) -> Awaitable[Came]:
+    def begin(
+        self, target: str, method: str = "GET", body: bytes | None = None
+    ) -> asyncio.Future[Came]:
         came: asyncio.Future[Came] = asyncio.get_running_loop().create_future()
         self.client.exchange(method, target, {}, body, TOKEN, came.set_result)
         return came
+
+
+class Gate(StandIn):
+    """Answers at once, but for ``/wait``, which it answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+        super().__init__()
+
+    def close(self) -> None:
+        self.let_go.set()
+        super().close()
+
+    def respond(self, request: Request) -> http_server.Answer:
+        if request.path == "/wait":
+            self.let_go.wait(LIMIT_S)
+        return http_server.Answer(200, {})
 
 
 def in_a_loop(test: Callable[[], Awaitable[None]]) -> None:
@@ -99,6 +125,30 @@ def test_a_silent_one_ends_alone(arm: Arm) -> None:
         calls.transfers.close()
 
     in_a_loop(test)
+
+
+def test_answers_that_are_not_urgent_are_looked_for_together() -> None:
+    pause_s = 0.5
+
+    async def test(gate: Gate) -> None:
+        loop = asyncio.get_running_loop()
+        came_s: list[float] = []
+        calls = Calls(gate.url, pause_s=pause_s)
+        first = calls.begin("/first")
+        others = [calls.begin("/wait") for _ in range(PACED_FROM)]
+        for other in others:
+            other.add_done_callback(lambda _: came_s.append(loop.time()))
+        assert isinstance(await first, Answer)
+        first_s = loop.time()
+        gate.let_go.set()
+        answers = await asyncio.gather(*others)
+        assert [one.status for one in answers if isinstance(one, Answer)] == [200] * PACED_FROM
+        # They were there within milliseconds of each other, and of the first.
+        assert min(came_s) - first_s > pause_s * 0.9
+        calls.transfers.close()
+
+    with Gate() as gate:
+        in_a_loop(lambda: test(gate))
 
 
 def test_who_cannot_connect_in_time_has_not_asked() -> None:
