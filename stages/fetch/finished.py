@@ -7,18 +7,24 @@ to wait for something itself leaves the line, and holds up no other.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pipeline.messages import LeaseRef
+from stages.fetch.concurrency import Concurrency
 from stages.fetch.journal import Gone, LeaseJournal
 from stages.fetch.leases import Lease
 from stages.fetch.returns import RETRY_FIRST_S, Returns
 
 # Deletes under way at once; with the receives, no more than the queue's connections. Answers are
-# looked for each 20 ms, which leaves room for 2,000 a second.
-DELETERS = 48
+# looked for each 20 ms, so that these are some 1,500 a second, and a queue takes 2,000 operations.
+MOST_DELETERS = 32
+FEWEST_DELETERS = 4
+# A delete that takes longer waits behind others: an emulator with thousands of messages would no
+# longer answer receives and renewals.
+SLOW_S = 0.5
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
@@ -46,6 +52,7 @@ class Finished:
         self._deleted = deleted
         self._line: deque[tuple[LeaseRef, Lease | None]] = deque()
         self._deleters = 0
+        self._at_once = Concurrency(FEWEST_DELETERS, MOST_DELETERS, SLOW_S)
         self._gone: list[Gone] = []
 
     def add(self, ref: LeaseRef, lease: Lease | None) -> None:
@@ -57,14 +64,21 @@ class Finished:
         """
         self.under_way += 1
         self._line.append((ref, lease))
-        if self._deleters < DELETERS:
+        self._more_deleters()
+
+    def _more_deleters(self) -> None:
+        if self._line and self._deleters < self._at_once.now:
             self._deleters += 1
             self._spawn(self._delete())
 
     async def _delete(self) -> None:
-        while self._line:
+        while self._line and self._deleters <= self._at_once.now:
             ref, lease = self._line.popleft()
-            if await self._returns.delete_at_once(ref, lease):
+            began_s = time.monotonic()
+            done = await self._returns.delete_at_once(ref, lease)
+            self._at_once.ended(time.monotonic() - began_s, well=done)
+            self._more_deleters()
+            if done:
                 self._is_gone(ref)
             else:
                 self._spawn(self._delete_later(ref, lease))

@@ -23,6 +23,7 @@ from stages.fetch.queue import READ_TIMEOUT_S, LeaseLost, open_queue, poison_nam
 from stages.fetch.queue_auth import authority_of
 from stages.fetch.queue_rest import QueueRest, Received
 from stages.fetch.storage_sdk import QueueClient
+from stages.fetch.unheard import Unheard
 
 # What stands in the poison queue until it becomes an envelope.
 PLACEHOLDER = (
@@ -30,7 +31,7 @@ PLACEHOLDER = (
     "it was for stands in this queue by another id. It may be purged."
 )
 # Connections for receives and deletes; renewals have their own, so that nothing delays them.
-WORK_CONNECTIONS = 52
+WORK_CONNECTIONS = 36
 RENEWAL_CONNECTIONS = 10
 # For what the SDK does.
 THREADS = 8
@@ -46,9 +47,13 @@ class QueueIo:
 
     Args:
         config: queue names and credentials.
+
+    Attributes:
+        unheard: receives whose answer was lost.
     """
 
     def __init__(self, config: Config) -> None:
+        self.unheard = Unheard(config.visibility_timeout)
         self._visibility_s = int(config.visibility_timeout)
         self._renewal_silence_s = min(READ_TIMEOUT_S, self._visibility_s * RENEWAL_SILENCE)
         self._names = config.azure_queue_name
@@ -84,6 +89,14 @@ class QueueIo:
         """
         asked_s = time.monotonic()
         return await self._rest[queue].receive(self._visibility_s), asked_s
+
+    async def messages_left(self) -> int:
+        """How many messages are in all queues, as Azure estimates it; hidden ones too.
+
+        Raises:
+            DependencyError: one did not answer.
+        """
+        return sum([await self._run(client, _messages) for client in self._clients.values()])
 
     async def renew(self, queue: str, message_id: str, pop_receipt: str) -> tuple[str, float]:
         """Make the lease last from now on again.
@@ -166,7 +179,12 @@ class QueueIo:
             client.close()
 
     def _over(self, name: str, calls: CurlCalls) -> QueueRest:
-        return QueueRest(self._clients[name], self._authority, calls)
+        return QueueRest(
+            self._clients[name],
+            self._authority,
+            calls,
+            lambda queue: self.unheard.note(queue, time.monotonic()),
+        )
 
     async def _run(self, client: QueueClient, what: Callable[[QueueClient], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -186,6 +204,10 @@ def _translated(client: QueueClient, call: Callable[[QueueClient], T]) -> T:
 
 def _peek(client: QueueClient) -> None:
     client.peek_messages(max_messages=1)
+
+
+def _messages(client: QueueClient) -> int:
+    return int(client.get_queue_properties().approximate_message_count or 0)
 
 
 def _create(client: QueueClient) -> Any:

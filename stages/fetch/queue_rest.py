@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import socket
+import ssl
 import string
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
@@ -31,6 +33,9 @@ from stages.fetch.storage_sdk import QueueClient
 
 # Azure Queue Storage gives at most so many a call.
 RECEIVE_MESSAGES = 32
+# A receive is a write of up to 32 messages: it may be silent for so much longer than the others.
+# One that is given up hides what it has leased until that lease ends.
+RECEIVE_PATIENCE = 5
 # A page of messages has at most 2 MiB. Longest time for it, and for the other answers, which are
 # small: as long as silence may last.
 RECEIVE_LIMIT_S = 60.0
@@ -39,6 +44,10 @@ TEXT_BUFFER_BYTES = 65_536
 # Answers that say that it may go better next time, besides all of 500 and more but for these.
 _BUSY = 408
 _NEVER = (501, 505)
+# Nothing was done: the service is busy, or does not know what is asked for.
+_NOT_DONE = (503, *_NEVER)
+# What was asked did not get there.
+_NOT_SENT = (ConnectionRefusedError, socket.gaierror, ssl.SSLError)
 # What stands for itself in a URL, RFC 3986; quote() takes long over a pop receipt.
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _ESCAPES = {at: f"%{at:02X}" for at in range(128) if chr(at) not in _UNRESERVED}
@@ -62,13 +71,22 @@ class QueueRest:
         client: of the queue; says where it is.
         authority: says who we are.
         calls: connections to the queue's server.
+        unheard: called with the queue's name after a receive that may have been done, but whose
+            answer was lost.
     """
 
-    def __init__(self, client: QueueClient, authority: Authority, calls: CurlCalls) -> None:
+    def __init__(
+        self,
+        client: QueueClient,
+        authority: Authority,
+        calls: CurlCalls,
+        unheard: Callable[[str], None],
+    ) -> None:
         self._name = str(client.queue_name)
         parts = urlsplit(client.url)
         self._authority = authority
         self._calls = calls
+        self._unheard = unheard
         self._path = f"{parts.path}/messages"
         self._origin = f"{parts.scheme}://{parts.netloc}"
         self._host = parts.netloc.rpartition("@")[2]
@@ -86,11 +104,13 @@ class QueueRest:
             DependencyError: the queue did not give any.
         """
         query = (("numofmessages", str(RECEIVE_MESSAGES)), ("visibilitytimeout", str(visibility_s)))
-        limits = Limits(queue.CONNECT_TIMEOUT_S, queue.READ_TIMEOUT_S, RECEIVE_LIMIT_S)
+        silence_s = RECEIVE_PATIENCE * queue.READ_TIMEOUT_S
+        limits = Limits(queue.CONNECT_TIMEOUT_S, silence_s, RECEIVE_LIMIT_S)
         answer = await self._ask("GET", self._path, query, limits)
         try:
             return messages(answer.body)
         except (expat.ExpatError, KeyError, ValueError) as error:
+            self._unheard(self._name)
             problem = f"{self._name}: an answer that is no list of messages ({error})"
             raise DependencyError(queue.WHAT, problem) from error
 
@@ -142,6 +162,8 @@ class QueueRest:
                 # The kept connections may be as dead as the one that failed.
                 answer = await self._once(method, path, query, limits, retries < queue.RETRIES)
             except OSError as error:
+                if method == "GET" and not isinstance(error, _NOT_SENT):
+                    self._unheard(self._name)
                 if not retries:
                     raise queue.no_answer(error, self._host, self._name) from error
             else:
@@ -154,6 +176,8 @@ class QueueRest:
                 again = answer.status == _BUSY or (
                     answer.status >= 500 and answer.status not in _NEVER
                 )
+                if method == "GET" and answer.status >= 500 and answer.status not in _NOT_DONE:
+                    self._unheard(self._name)
                 if not again or not retries:
                     raise self._refused(answer)
             retries -= 1

@@ -129,6 +129,13 @@ class Fetch(Stage):
         self.spawn(self._resume.run())
         if self._until_empty:
             self.spawn(self._flush_at_end())
+            self.spawn(
+                self._io.unheard.watch(
+                    lambda: self._receiver.emptied and not len(self._book),
+                    self._io.messages_left,
+                    self._receiver.ask_again,
+                )
+            )
         if not self._draining:
             self._receiver.start(self.spawn, last=self._until_empty)
 
@@ -202,6 +209,7 @@ class Fetch(Stage):
         """The queue is empty, and no message is held."""
         return (
             self._receiver.is_empty
+            and not self._io.unheard
             and not len(self._book)
             and not self._returns.under_way
             and not self._finished.under_way
