@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections import Counter
+import time
+from collections import Counter, deque
 from multiprocessing.process import BaseProcess
 
 from pipeline.config import Config
 from pipeline.launch import Launched, launch
 from pipeline.links import ControlLink
-from pipeline.messages import AnyLink, Attach, Heartbeat
+from pipeline.messages import AnyLink, Attach, Heartbeat, LogEvent, ScopeLevel
+from pipeline.metrics.merged import Merged, add_histogram
 
 # Restarts: the first at once, then doubling.
 RESTART_FIRST_DELAY_S = 0.25
 RESTART_MAX_DELAY_S = 30.0
 # A process that stood this long after it was ready was no crash loop.
 STABLE_S = 5.0
+# Log events of a process that are kept.
+EVENTS_KEPT = 50
 # Deaths in a row without standing STABLE_S that make a crash loop.
 CRASH_LOOP_DEATHS = 8
 
@@ -27,6 +31,14 @@ class Child:
     Args:
         name: ``fetch``, ``execute-0``, …
         config: settings for it.
+
+    Attributes:
+        gauges: by series, of the last heartbeat.
+        reached: by dependency, of the last heartbeat; see :class:`Heartbeat`.
+        scopes: of the last heartbeat that told of them.
+        events: the last ones of its log.
+        last_cause: of its last death, in words; "" if none has died.
+        last_died_at_s: when that was, in seconds since 1970.
     """
 
     def __init__(self, name: str, config: Config) -> None:
@@ -38,12 +50,16 @@ class Child:
         self.beaten = False
         self.last_beat_s = 0.0
         self.gauges: dict[str, float] = {}
+        self.reached: dict[str, float | None] = {}
+        self.scopes: list[ScopeLevel] = []
+        self.events: deque[LogEvent] = deque(maxlen=EVENTS_KEPT)
+        self.last_cause = ""
+        self.last_died_at_s = 0.0
         self.restarts = 0
         self._config = config
         self._process: BaseProcess | None = None
         self._control: ControlLink | None = None
-        self._counters: dict[str, float] = {}
-        self._past_counters: Counter[str] = Counter()
+        self._merged = Merged()
         self._deaths_in_a_row = 0
         self.ready_since_s = 0.0
 
@@ -102,14 +118,26 @@ class Child:
         self.beaten = True
         self.last_beat_s = now_s
         self.idle = beat.idle
-        self._counters = beat.counters
+        self._merged.take(beat.counters, beat.histograms)
         self.gauges = beat.gauges
+        self.reached = beat.reached
+        self.events.extend(beat.events)
+        if beat.scopes is not None:
+            self.scopes = beat.scopes
 
     def totals(self) -> Counter[str]:
         """Counters of all processes that have stood in this place."""
-        total = self._past_counters.copy()
-        total.update(self._counters)
-        return total
+        return self._merged.counters()
+
+    def add_histograms(self, total: dict[str, list[float]]) -> None:
+        """Add the histograms of all processes that have stood in this place to these."""
+        for series, counted in self._merged.histograms().items():
+            add_histogram(total, series, counted)
+
+    def hear_out(self) -> None:
+        """Take in what a process that has died had still said."""
+        if self._control is not None:
+            self._control.read_rest()
 
     def reap(self, now_s: float, counted: bool = True) -> str:
         """Clean up after the process ended; return the cause in words.
@@ -131,9 +159,12 @@ class Child:
             self._deaths_in_a_row = 0
         if counted:
             self._deaths_in_a_row += 1
-        self._past_counters = self.totals()
-        self._counters = {}
+        self._merged.ended()
         self.gauges = {}
+        self.reached = {}
+        self.scopes = []
+        self.last_cause = cause
+        self.last_died_at_s = time.time()
         self.ready = self.idle = False
         return cause
 

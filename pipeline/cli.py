@@ -102,6 +102,7 @@ def _init_snowflake(options: argparse.Namespace) -> int:
 
     needs = () if options.print else ("snowflake",)
     config = _config(options, needs=needs, resolve_secrets=not options.print)
+    _log(config, "init-snowflake")
     init = resolve(COMMANDS["init_snowflake"])
     code: int = init(config, options.print, options.reader_role)
     return code
@@ -111,6 +112,7 @@ def _prune(options: argparse.Namespace) -> int:
     from pipeline.entry_points import COMMANDS, resolve
 
     config = _config(options, needs=("snowflake",))
+    _log(config, "prune")
     code: int = resolve(COMMANDS["prune"])(config, dry_run=options.dry_run)
     return code
 
@@ -180,6 +182,14 @@ def _dead_letter(options: argparse.Namespace) -> int:
     taken = {name: getattr(options, name) for name in options.takes}
     code: int = command(config, queue=options.queue, **taken)
     return code
+
+
+def _status(options: argparse.Namespace) -> int:
+    from pipeline.commands.status_command import status
+
+    # Asked on a host that need not be able to collect, so no other secret is opened for it.
+    config = _config(options, needs=(), resolve_secrets=False)
+    return status(config, as_json=options.json, watch_s=options.watch)
 
 
 def _sandbox(options: argparse.Namespace) -> int:
@@ -314,12 +324,22 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--reader-role", metavar="ROLE", help="let this role read all of it")
     prune = add("prune", _prune, "delete history that is older than RETENTION_DAYS")
     prune.add_argument("--dry-run", action="store_true", help="only count what would go")
+    status = add("status", _status, "show what a running collector is doing now")
+    status.add_argument("--json", action="store_true", help="as JSON, one line each time")
+    status.add_argument("--watch", metavar="SECONDS", type=_seconds, help="show it again and again")
     _add_dead_letter(
         add("dead-letter", _dead_letter, "list, show, replay or purge poison messages", bare=True),
         settings,
     )
     _add_sandbox(add("sandbox", _sandbox, "keep the sandbox running", bare=True))
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("takes 0.1 to 3600 seconds")
+    return seconds
 
 
 def _add_dead_letter(parser: argparse.ArgumentParser, settings: argparse.ArgumentParser) -> None:

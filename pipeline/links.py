@@ -94,6 +94,11 @@ class DataLink:
         """Take over a socket's descriptor."""
         return cls(socket.socket(fileno=descriptor))
 
+    @property
+    def sock(self) -> socket.socket:
+        """For asking the kernel how full it is."""
+        return self._sock
+
     async def send(self, *messages: AnyLink) -> None:
         """Write messages as one frame, and wait until the kernel has all of it.
 
@@ -299,6 +304,11 @@ class ControlLink:
         """Close this end without calling ``on_closed``."""
         self._on_closed = _nothing
         self._close()
+
+    def read_rest(self) -> None:
+        """Read now what the other end wrote before it died."""
+        if not self._closed:
+            self._readable()
 
     def _flush(self) -> None:
         while self._outgoing:

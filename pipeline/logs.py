@@ -1,80 +1,57 @@
 """Logs: JSON lines on standard output, or text on a terminal.
 
 Every line has an ``action`` and the ids to find it again; the stage's name is bound once at start.
-A value that was registered as a secret is masked wherever it turns up.
+A value that was registered as a secret is masked wherever it turns up. What is said again and again
+is counted instead (:mod:`pipeline.log_sampling`). What each action means: ``docs/logs.md``.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import sys
+import threading
+import time
 import traceback
-from collections import OrderedDict
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 from loguru import logger as log
 
+from pipeline.log_sampling import Sampler, Suppressed
+from pipeline.masking import add_secret, masked
+
 if TYPE_CHECKING:
     from loguru import Message, Record
 
-__all__ = ["add_secret", "log", "setup"]
+__all__ = ["add_secret", "counts", "encoded", "log", "masked", "setup", "tell_suppressed"]
 
-MASK = "***"
-# Shorter values are not masked in text: they would blank out ordinary words.
-SECRET_MIN_CHARS = 6
-
-# Secrets that are replaced every hour or so are masked until so many newer ones have come.
-MAX_PASSING_SECRETS = 32
 # Frames of an error's traceback that are logged, the innermost ones.
 TRACEBACK_FRAMES = 8
 # Levels that loguru knows too.
 LIBRARY_LEVELS = (logging.WARNING, logging.ERROR, logging.CRITICAL)
+# Lines from this level on are counted when they repeat.
+SAMPLED_FROM = logging.WARNING
+# Lines of this stream are all written, and those that name what is nowhere else: a row that was
+# left out while REJECTED_ROWS cannot be written.
+AUDIT_STREAM = "audit"
+EACH_WRITTEN = frozenset({"row_set_aside"})
+# Of a value that a line in text has, more would not be read.
+TEXT_VALUE_CHARS = 200
 
-_lasting: set[str] = set()
-_passing: OrderedDict[str, None] = OrderedDict()
-# Both, and how they look in JSON and line by line; the longest first.
-_secrets: list[str] = []
 _out: TextIO = sys.stdout
+_as_json = True
+_stage = ""
+_sampler = Sampler()
+_counts: Counter[str] = Counter()
+# Lines come from every thread; those of the heartbeat do not pass loguru's lock.
+_lock = threading.RLock()
 _encode = msgspec.json.Encoder(enc_hook=str).encode
-
-
-def add_secret(value: str | None, *, passing: bool = False) -> None:
-    """Mask this value in every log line of this process from now on.
-
-    Args:
-        value: the secret; nothing happens if it is None or short.
-        passing: it will be replaced by another one, as a token is.
-    """
-    global _secrets
-    if not value or len(value) < SECRET_MIN_CHARS or value in _lasting or value in _passing:
-        return
-    if passing:
-        _passing[value] = None
-        if len(_passing) > MAX_PASSING_SECRETS:
-            _passing.popitem(last=False)
-    else:
-        _lasting.add(value)
-    shapes = {shape for secret in (*_lasting, *_passing) for shape in _shapes(secret)}
-    # A secret within a secret must not unmask its rest.
-    _secrets = sorted(shapes, key=len, reverse=True)
-
-
-def _shapes(secret: str) -> set[str]:
-    """A secret as it may stand in text: as it is, in JSON, in a repr, a line of it alone."""
-    whole = {secret, _encode(secret).decode()[1:-1], repr(secret)[1:-1]}
-    lines = {line for line in secret.splitlines() if not line.startswith("-----")}
-    return {shape for shape in whole | lines if len(shape) >= SECRET_MIN_CHARS}
-
-
-def masked(text: str) -> str:
-    """The text with every registered secret replaced."""
-    for secret in _secrets:
-        if secret in text:
-            text = text.replace(secret, MASK)
-    return text
 
 
 def setup(level: str, fmt: str, stage: str, *, to_stderr: bool = False) -> None:
@@ -86,15 +63,16 @@ def setup(level: str, fmt: str, stage: str, *, to_stderr: bool = False) -> None:
         stage: name of the process, on every line.
         to_stderr: to standard error instead, for commands whose output is something else.
     """
-    global _out
+    global _out, _as_json, _stage, _sampler, _lock
     _out = sys.stderr if to_stderr else sys.stdout
+    _as_json, _stage = fmt == "json", stage
+    # A forked process goes on with nothing of its parent's.
+    _sampler, _lock = Sampler(), threading.RLock()
+    _counts.clear()
     log.remove()
     log.configure(extra={"stage": stage})
     # Not loguru's own tracebacks: with `diagnose` they hold the values of variables.
-    log.add(
-        _write_json if fmt == "json" else _write_text,
-        level=level, format="{message}", backtrace=False, diagnose=False,
-    )  # fmt: skip
+    log.add(_write, level=level, format="{message}", backtrace=False, diagnose=False)
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h, _FromLibraries)]:
         root.removeHandler(handler)
@@ -121,9 +99,107 @@ def _exception(record: Record) -> str | None:
     return f"{type(error.value).__name__}: {error.value}" + (f" [{where}]" if where else "")
 
 
+def tell_suppressed(*, at_end: bool = False) -> None:
+    """Write how many lines were not written, for each event whose minute is over.
+
+    Whoever beats calls this; with nothing to tell it costs a tenth of a microsecond.
+
+    Args:
+        at_end: tell all of it, because the process ends.
+    """
+    if not len(_sampler):
+        return
+    now_s = time.monotonic()
+    with _lock:
+        for one in _sampler.end(now_s) if at_end else _sampler.due(now_s):
+            _put_suppressed(one)
+
+
+# A stage ends without this, and calls it itself.
+atexit.register(tell_suppressed, at_end=True)
+
+
+def counts() -> dict[str, int]:
+    """Lines since :func:`setup` by the name of their level, those not written included."""
+    return dict(_counts)
+
+
+def encoded(line: Mapping[str, Any]) -> str:
+    """A line as JSON text, masked, without its end."""
+    try:
+        text = _encode(line).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair, out of JSON
+        text = json.dumps(line, default=str)
+    return masked(text)
+
+
+def _write(message: Message) -> None:
+    record = message.record
+    extra, level = record["extra"], record["level"]
+    with _lock:
+        _counts[level.name] += 1
+        if level.no >= SAMPLED_FROM and _may_be_counted(extra):
+            written, told = _sampler.admit(
+                time.monotonic(),
+                (record["name"], record["line"]),
+                str(extra.get("action", "")),
+                level.name,
+                str(extra.get("process") or extra.get("logger") or ""),
+                # It may be kept in part, and half a secret would not be known for one.
+                masked(record["message"]),
+            )
+            if told is not None:
+                _put_suppressed(told)
+            if not written:
+                return
+        _put(record["time"], level.name, record["message"], extra, _exception(record))
+
+
+def _may_be_counted(extra: Mapping[str, Any]) -> bool:
+    return extra.get("stream") != AUDIT_STREAM and extra.get("action") not in EACH_WRITTEN
+
+
+def _put_suppressed(one: Suppressed) -> None:
+    extra: dict[str, Any] = {"stage": _stage, "action": "suppressed", "of": one.action}
+    if one.process:
+        extra["process"] = one.process
+    extra |= {"suppressed": one.count, "seconds": round(one.seconds, 1)}
+    now = datetime.now().astimezone()
+    _put(now, one.level, f"{one.count} more, the last of them: {one.last}", extra, None)
+
+
+def _put(
+    when: datetime, level: str, text: str, extra: Mapping[str, Any], error: str | None
+) -> None:
+    if _as_json:
+        line: dict[str, Any] = {
+            "time": when.isoformat(timespec="milliseconds"),
+            "level": level,
+            "message": text,
+            **extra,
+        }
+        if error is not None:
+            line["error"] = error
+        _emit(encoded(line))
+        return
+    ids = " ".join(
+        f"{key}={_shortened(value)}"
+        for key, value in extra.items()
+        if key not in ("stage", "action")
+    )
+    said = f"{when:%H:%M:%S} {level:<7} {extra.get('stage', ''):<11} {text}"
+    _emit(masked("  ".join(part for part in (said, ids, error) if part)))
+
+
+def _shortened(value: object) -> str:
+    # Masked before it is cut, for the same reason.
+    text = masked(str(value))
+    return text if len(text) <= TEXT_VALUE_CHARS else text[:TEXT_VALUE_CHARS] + "…"
+
+
 def _emit(text: str) -> None:
     # One write a line, so that lines of several processes do not run into each other.
-    line = masked(text) + "\n"
+    line = text + "\n"
     try:
         _out.write(line)
         _out.flush()
@@ -132,31 +208,3 @@ def _emit(text: str) -> None:
         _out.flush()
     except (OSError, ValueError):  # whoever read our output is gone, or its disk is full
         return
-
-
-def _write_json(message: Message) -> None:
-    record = message.record
-    line: dict[str, Any] = {
-        "time": record["time"].isoformat(timespec="milliseconds"),
-        "level": record["level"].name,
-        "message": record["message"],
-        **record["extra"],
-    }
-    if (error := _exception(record)) is not None:
-        line["error"] = error
-    try:
-        text = _encode(line).decode()
-    except UnicodeEncodeError:  # half of a surrogate pair, out of JSON
-        text = json.dumps(line, default=str)
-    _emit(text)
-
-
-def _write_text(message: Message) -> None:
-    record = message.record
-    extra = dict(record["extra"])
-    stage = extra.pop("stage", "")
-    extra.pop("action", None)
-    ids = " ".join(f"{key}={value}" for key, value in extra.items())
-    error = _exception(record)
-    text = f"{record['time']:%H:%M:%S} {record['level'].name:<7} {stage:<11} {record['message']}"
-    _emit("  ".join(part for part in (text, ids, error) if part))

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.metrics.series import by_label, by_name, series_of
 from pipeline.supervisor import Supervisor
 
 # The rate of calls is shown over so many seconds.
@@ -17,6 +18,11 @@ RATE_WINDOW_S = 5.0
 REFRESHES_PER_S = 4
 
 OUTCOMES = ("complete", "not_found", "forbidden", "rejected", "throttled", "failed")
+
+
+DELETED = series_of("messages_finished_total", "deleted")
+POISONED = series_of("messages_finished_total", "poisoned")
+ROWS = series_of("rows_loaded_total", "RESOURCES")
 
 
 class Progress:
@@ -40,17 +46,18 @@ class Progress:
         """Show how things are now."""
         totals = supervisor.totals()
         now_s = time.monotonic()
-        self._calls.append((now_s, totals["calls"]))
+        calls = by_name(totals)["calls_total"]
+        self._calls.append((now_s, calls))
         while now_s - self._calls[0][0] > RATE_WINDOW_S:
             self._calls.popleft()
         since_s, before = self._calls[0]
-        rate = (totals["calls"] - before) / (now_s - since_s) if now_s > since_s else 0.0
+        rate = (calls - before) / (now_s - since_s) if now_s > since_s else 0.0
         parts = {
-            "messages": f"{totals['messages_done']:.0f}/{totals['messages_received']:.0f}",
-            "calls": f"{totals['calls']:.0f} ({rate:.0f}/s)",
-            "throttled scopes": f"{supervisor.gauge('scopes_throttled'):.0f}",
-            "rows loaded": f"{totals['rows_loaded']:.0f}",
-            "batches": f"{totals['batches_loaded']:.0f}",
+            "messages": f"{totals[DELETED]:.0f}/{totals['messages_received_total']:.0f}",
+            "calls": f"{calls:.0f} ({rate:.0f}/s)",
+            "throttled scopes": f"{_paused(supervisor):.0f}",
+            "rows loaded": f"{totals[ROWS]:.0f}",
+            "batches": f"{totals['batches_loaded_total']:.0f}",
         }
         line = Text("  ")
         for name, value in parts.items():
@@ -60,19 +67,26 @@ class Progress:
         self._live.update(line)
 
 
+def _paused(supervisor: Supervisor) -> float:
+    gauges = (child.gauges for child in supervisor.children.values())
+    return sum(by_name(of_one)["scopes_paused"] for of_one in gauges)
+
+
 def summary_fields(supervisor: Supervisor) -> dict[str, float]:
     """The run in numbers."""
     totals = supervisor.totals()
+    names = by_name(totals)
+    outcomes = by_label(totals, "requests_total", "outcome")
     fields = {
         "seconds": round(supervisor.seconds, 1),
-        "messages": totals["messages_done"],
-        "poisoned": totals["messages_poisoned"],
-        "requests": totals["requests"],
-        **{name: totals[f"outcome_{name}"] for name in OUTCOMES if totals[f"outcome_{name}"]},
-        "calls": totals["calls"],
-        "throttled_calls": totals["throttled_calls"],
-        "rows_loaded": totals["rows_loaded"],
-        "batches": totals["batches_loaded"],
+        "messages": totals[DELETED],
+        "poisoned": totals[POISONED],
+        "requests": names["requests_total"],
+        **{name: outcomes[name] for name in OUTCOMES if outcomes[name]},
+        "calls": names["calls_total"],
+        "throttled_calls": names["throttled_total"],
+        "rows_loaded": totals[ROWS],
+        "batches": totals["batches_loaded_total"],
         "restarts": float(sum(child.restarts for child in supervisor.children.values())),
     }
     return {name: int(value) if name != "seconds" else value for name, value in fields.items()}

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Coroutine, Mapping
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar
@@ -26,18 +26,20 @@ from pipeline.config import Config
 from pipeline.entry_points import kind_of
 from pipeline.errors import EXIT_UNEXPECTED, CollectorError
 from pipeline.links import ControlLink, DataLink, LinkClosed
-from pipeline.logs import add_secret, log, setup
+from pipeline.logs import add_secret, log, setup, tell_suppressed
 from pipeline.messages import (
     AnyLink,
     Attach,
     Begin,
     Drain,
     Drained,
-    Heartbeat,
     Ready,
+    ScopeLevel,
     StartFailed,
     Stop,
 )
+from pipeline.metrics.store import Store
+from pipeline.reporting import Reporting
 
 HEARTBEAT_S = 0.5
 # After the supervisor's end is gone, this long for a clean close; then the process ends anyway.
@@ -71,7 +73,9 @@ class Stage:
         self.config = config
         self.links: dict[str, DataLink] = {}
         self.generations: dict[str, int] = {}
-        self.counters: Counter[str] = Counter()
+        self.metrics = Store()
+        self.counters = self.metrics.counters
+        self._reporting = Reporting(self)
         self._peers_changed = asyncio.Condition()
         self._attaching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._drained_peers: set[str] = set()
@@ -114,8 +118,16 @@ class Stage:
         return True
 
     def gauges(self) -> dict[str, float]:
-        """Levels as of now, for the status page."""
+        """Levels as of now, by the name of the metric."""
         return {}
+
+    def reached(self, now_s: float) -> dict[str, float | None]:
+        """For each dependency the seconds since it has last answered; None if it did not."""
+        return {}
+
+    def scope_levels(self, now_s: float) -> list[ScopeLevel]:
+        """The scopes of calls that Azure has least left of."""
+        return []
 
     # ── what a subclass uses ─────────────────────────────────────────────────────────────────
 
@@ -151,7 +163,7 @@ class Stage:
 
     def beat(self) -> None:
         """Tell the supervisor now how things are, without waiting for the next heartbeat."""
-        self.tell_supervisor(Heartbeat(self.idle(), dict(self.counters), self.gauges()))
+        self.tell_supervisor(self._reporting.heartbeat(time.monotonic()))
 
     def tell_supervisor(self, message: AnyLink) -> None:
         """Send over the control link; it does not wait."""
@@ -163,6 +175,7 @@ class Stage:
     async def run(self, control: socket.socket) -> int:
         """Serve until told to stop; return the process's exit code."""
         self._control = ControlLink(control, self._on_control, self._orphaned)
+        self._reporting.events.watch()
         self.spawn(self._heartbeats())
         try:
             await self.start()
@@ -187,11 +200,13 @@ class Stage:
         for link in self.links.values():
             link.close()
         self._control.close()
+        self._reporting.events.unwatch()
         return code
 
     async def _heartbeats(self) -> None:
         while True:
             self.beat()
+            tell_suppressed()
             await asyncio.sleep(HEARTBEAT_S)
 
     def _on_control(self, message: AnyLink, descriptors: list[int]) -> None:
@@ -272,10 +287,12 @@ class Stage:
 
     def _failed(self, error: BaseException) -> None:
         log.bind(action="stage_failed").opt(exception=error).error("the stage failed")
+        self.tell_supervisor(self._reporting.heartbeat(time.monotonic(), last=True))
         self._end(EXIT_UNEXPECTED)
 
     def _orphaned(self) -> None:
         log.bind(action="orphaned").warning("the supervisor is gone; stopping")
+        tell_suppressed(at_end=True)
         # A thread stuck in a call must not keep an orphan alive.
         asyncio.get_running_loop().call_later(ORPHAN_GRACE_S, os._exit, EXIT_UNEXPECTED)
         self._end(EXIT_UNEXPECTED)
@@ -300,6 +317,7 @@ def run_stage(stage: type[Stage], name: str, config: Config, control: Connection
 
     async def main() -> None:
         code = await stage(name, config).run(sock)
+        tell_suppressed(at_end=True)
         sys.stdout.flush()
         # Not sys.exit(): asyncio.run() and the interpreter's end would join threads that may hang
         # in a call.

@@ -25,7 +25,7 @@ from pipeline.errors import (
     EXIT_UNEXPECTED,
 )
 from pipeline.links import ControlLink
-from pipeline.logs import log
+from pipeline.logs import log, tell_suppressed
 from pipeline.messages import (
     AnyLink,
     Assume,
@@ -64,9 +64,9 @@ class Supervisor:
     Args:
         config: the settings, secrets resolved.
         until_empty: end with 0 once the queue is empty and everything is loaded.
-        on_tick: called a few times a second, for a progress display.
 
     Attributes:
+        on_tick: called a few times a second, for displays.
         begun: every stage has stood once, and messages are taken.
         problem: why it gave up, or "".
         seconds: how long it ran, once it has ended.
@@ -77,7 +77,6 @@ class Supervisor:
         config: Config,
         *,
         until_empty: bool = False,
-        on_tick: Callable[[Supervisor], None] | None = None,
     ) -> None:
         self.config = config
         self.children = {name: Child(name, config) for name in processes(config.num_processes)}
@@ -86,12 +85,12 @@ class Supervisor:
         kept = STANDBYS if config.load_standby else ()
         self._standbys = {name: Standby(name, config, first_after_s) for name in kept}
         self._until_empty = until_empty
-        self._on_tick = on_tick
         self._signals: list[signal.Signals] = []
         self._wake = asyncio.Event()
         self._problems: dict[str, StartFailed] = {}
         self._restart_at_s: dict[str, float] = {}
         self.begun = False
+        self.on_tick: list[Callable[[], None]] = []
         self._draining: asyncio.Task[None] | None = None
         # A stage died in the drain, so that something was left undone.
         self._drain_cut = False
@@ -100,6 +99,11 @@ class Supervisor:
         self._exit_code: int | None = None
         self.problem = ""
         self.seconds = 0.0
+
+    @property
+    def draining(self) -> bool:
+        """Nothing new is taken; what is here is finished."""
+        return self._draining is not None
 
     def totals(self) -> Counter[str]:
         """Counters summed over all processes, dead ones included."""
@@ -129,8 +133,8 @@ class Supervisor:
             while self._exit_code is None:
                 self._wake.clear()
                 self._act(time.monotonic(), started_s)
-                if self._on_tick is not None:
-                    self._on_tick(self)
+                for told in self.on_tick:
+                    told()
                 if self._exit_code is None:
                     await _wait(self._wake, TICK_S)
         finally:
@@ -153,6 +157,7 @@ class Supervisor:
                 del self._restart_at_s[name]
                 self._restart(self.children[name])
         self._keep_standbys(now_s)
+        tell_suppressed()
         if self._until_empty and self.begun and self._draining is None:
             everything = all(child.ready and child.idle for child in self.children.values())
             self._idle_rounds = self._idle_rounds + 1 if everything else 0
@@ -274,6 +279,7 @@ class Supervisor:
 
     def _died(self, child: Child) -> None:
         asyncio.get_running_loop().remove_reader(child.sentinel)
+        child.hear_out()
         failed = self._problems.get(child.name)
         if self.begun:
             self._problems.pop(child.name, None)

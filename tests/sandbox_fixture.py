@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.sandbox.runner import Sandbox, create_queues
+from tests import secrets_seen
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +17,7 @@ def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox
     """One sandbox for all tests that keep to a queue, spool and message ids of their own."""
     folder = tmp_path_factory.mktemp("sandbox")
     with Sandbox(folder, arm_options=["--subscriptions", "8", "--vms", "6"]) as sandbox:
+        secrets_seen.secrets_of(sandbox.settings)
         yield sandbox
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from itertools import islice
 from typing import Protocol, TextIO
 
+from pipeline.audit import open_audit, queue_identity
 from pipeline.commands.message_files import FileMessage, FileProblem, read_messages
 from pipeline.config import Config
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, DependencyError
-from pipeline.logs import log
 from pipeline.message_format.examples import all_examples, as_text, example_message
 from pipeline.message_format.services import SERVICES, closest, lookup
 
@@ -76,22 +76,33 @@ def send(
         return EXIT_CONFIG
     _print_notes(messages, err)
     queue = config.azure_queue_name[0]
-    audit = log.bind(queue=queue, files=list(files), user=_user())
-    sender = open_sender(config, queue)
-    try:
-        unsent, failure = _send_all(sender, messages)
-    finally:
-        sender.close()
-    sent = len(messages) - len(unsent)
-    requests = _requests(messages) - _requests(unsent)
-    audit = audit.bind(action="messages_sent", messages=sent, requests=requests)
+    who = {"queue": queue, "identity": queue_identity(config), "files": list(files)}
+    with (
+        closing(open_audit(config, "send")) as audit,
+        closing(open_sender(config, queue)) as sender,
+    ):
+        try:
+            unsent, failure = _send_all(sender, messages)
+        except BaseException:
+            said = "sending was interrupted: between none and all were sent"
+            audit.tell("messages_sent", said, level="ERROR", **who, up_to=len(messages))
+            raise
+        sent = len(messages) - len(unsent)
+        requests = _requests(messages) - _requests(unsent)
+        audit.tell(
+            "messages_sent",
+            "messages sent" if failure is None else f"sending stopped: {failure.problem}",
+            level="INFO" if failure is None else "ERROR",
+            **who,
+            messages=sent,
+            requests=requests,
+            unsent=len(unsent),
+        )
     if failure is None:
-        audit.info("messages sent")
         print(
             f"sent {_count(sent, 'message')} ({_count(requests, 'request')}) to {queue}", file=out
         )
         return EXIT_DONE
-    audit.bind(unsent=len(unsent)).error(f"sending stopped: {failure.problem}")
     _print_some((f"{one.place}: not sent" for one in unsent), len(unsent), "message", err)
     raise type(failure)(
         failure.what,
@@ -275,13 +286,6 @@ def _succeeded(one: Future[None]) -> bool:
 
 def _requests(messages: Sequence[FileMessage]) -> int:
     return sum(len(message.parsed.requests) for message in messages)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
+from pipeline.audit_run import audited
 from pipeline.config import Config
 from pipeline.disk import is_full
 from pipeline.errors import EXIT_DONE, ConfigError, Unreachable
@@ -40,20 +43,46 @@ def run_collector(config: Config, *, until_empty: bool) -> int:
         if is_full(error):  # which passes, and is no fault of the setting
             raise Unreachable("spool", f"{config.spool_dir} cannot be used: {error}") from error
         raise ConfigError([f"SPOOL_DIR: {config.spool_dir} cannot be used: {error}"]) from error
-    with slot:
-        config = replace(config, spool_dir=slot.path)
-        return asyncio.run(_supervise(config, until_empty, live))
+    with slot, _listening(config) as listener, audited(config, slot.path) as run:
+        # What nobody can ask for, no stage has to find out.
+        ops_port = config.ops_port if listener is not None else 0
+        config = replace(config, spool_dir=slot.path, ops_port=ops_port)
+        run.exit_code = asyncio.run(_supervise(config, until_empty, live, listener))
+        return run.exit_code
 
 
-async def _supervise(config: Config, until_empty: bool, live: bool) -> int:
+@contextmanager
+def _listening(config: Config) -> Iterator[socket.socket | None]:
+    """The socket of the status pages, or None if they are off. Raises ConfigError."""
+    if not config.ops_port:
+        yield None
+        return
+    from pipeline.ops.server import listen
+
+    listener = listen(config)
+    try:
+        yield listener
+    finally:
+        if listener is not None:
+            listener.close()
+
+
+async def _supervise(
+    config: Config, until_empty: bool, live: bool, listener: socket.socket | None
+) -> int:
     progress = Progress() if live else None
-    supervisor = Supervisor(
-        config,
-        until_empty=until_empty,
-        on_tick=progress.update if progress is not None else None,
-    )
-    with progress or nullcontext():
-        code = await supervisor.run()
+    supervisor = Supervisor(config, until_empty=until_empty)
+    if progress is not None:
+        supervisor.on_tick.append(lambda: progress.update(supervisor))
+    async with AsyncExitStack() as stack:
+        if listener is not None:
+            from pipeline.ops.serving import serving
+
+            supervisor.on_tick.append(
+                await stack.enter_async_context(serving(config, supervisor, listener))
+            )
+        with progress or nullcontext():
+            code = await supervisor.run()
     if supervisor.problem:
         print(f"azure-collector: {supervisor.problem}", file=sys.stderr)
     if live:

@@ -112,8 +112,10 @@ class Config:
     drain_timeout: float
     ops_host: str
     ops_port: int
+    ops_token: str | None
     log_level: str
     log_format: str
+    audit_log: Path | None
 
     profile: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -123,6 +123,7 @@ def check_rules(draft: Draft) -> None:
     _check_identity(draft)
     _check_endpoints(draft)
     _check_snowflake(draft)
+    _check_ops(draft)
     _check_limits(draft)
 
 
@@ -337,6 +338,23 @@ def _check_snowflake_credentials(draft: Draft, kind: str) -> None:
     elif kind == "oauth_client_credentials":
         for name in _CLIENT:
             draft.need(name, why)
+
+
+# ── metrics and status ───────────────────────────────────────────────────────────────────────────
+
+OPS_TOKEN_MIN_CHARS = 16
+
+
+def _check_ops(draft: Draft) -> None:
+    host, port = draft.values.get("OPS_HOST"), draft.values.get("OPS_PORT")
+    # Only the collector itself listens, and it needs all parts.
+    if draft.needs.issuperset(PARTS) and host and port and not is_loopback(host):
+        draft.need("OPS_TOKEN", f"needed when OPS_HOST is {host}: others can reach it there")
+    token = draft.values.get("OPS_TOKEN")
+    if token is None or token.startswith(KEYVAULT_PREFIX):
+        return
+    if len(token) < OPS_TOKEN_MIN_CHARS or not _TOKEN.fullmatch(token):
+        draft.refuse("OPS_TOKEN", f"at least {OPS_TOKEN_MIN_CHARS} characters without spaces")
 
 
 # ── limits that belong together ──────────────────────────────────────────────────────────────────

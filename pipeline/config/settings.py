@@ -328,6 +328,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _whole("OPS_PORT", "port of the same; 0 = off", 8080, 0, 65535, ""),
     Setting(
+        "OPS_TOKEN",
+        "text",
+        "bearer token for `/metrics` and `/status`, at least 16 characters",
+        secret=True,
+        needed="to listen on another address than this machine's own",
+    ),
+    Setting(
         "LOG_LEVEL",
         "choice",
         "least level of the logs on stdout",
@@ -341,6 +348,12 @@ SETTINGS: tuple[Setting, ...] = (
         choices=("json", "text"),
         default=_log_format,
         default_said="`json` (`text` on a terminal)",
+    ),
+    Setting(
+        "AUDIT_LOG",
+        "path",
+        "file that the audit log is appended to, JSON lines; if unset, they stand among the logs "
+        "on stdout, with `stream` = `audit`",
     ),
 )
 

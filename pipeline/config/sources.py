@@ -35,6 +35,7 @@ OUR_PREFIXES = (
     "RETENTION_",
     "VISIBILITY_",
     "OPS_",
+    "AUDIT_L",
     "ARM_",
     "NUM_PROC",
     "NUM_THR",

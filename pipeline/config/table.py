@@ -12,20 +12,37 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def _row(setting: Setting) -> str:
-    default = setting.default_said or ""
-    if not default and setting.default is not None:
-        default = f"`{setting.default}`"
+def default_said(setting: Setting) -> str:
+    """The default as a cell: in words where it depends on the machine, ``-`` if there is none."""
+    if setting.default_said:
+        return setting.default_said
+    return f"`{setting.default}`" if setting.default is not None else "-"
+
+
+def meaning_said(setting: Setting) -> str:
+    """The meaning as a cell, with the unit, when it is needed, and whether it is a secret."""
     meaning = setting.meaning
-    if setting.choices:
-        meaning += ": " + ", ".join(f"`{choice}`" for choice in setting.choices)
     if setting.unit:
         meaning += f" ({setting.unit})"
     if setting.needed:
         meaning += f"; needed {setting.needed}"
     if setting.secret:
         meaning += " · secret"
-    return f"| `{setting.name}` | {default or '-'} | {meaning.replace('|', chr(92) + '|')} |"
+    return cell(meaning)
+
+
+def cell(text: str) -> str:
+    """Text that a table's cell may hold."""
+    return text.replace("|", "\\|")
+
+
+def _row(setting: Setting) -> str:
+    default = default_said(setting)
+    choices = ", ".join(f"`{choice}`" for choice in setting.choices)
+    said = meaning_said(setting)
+    if choices:
+        said = said.replace(setting.meaning, f"{setting.meaning}: {choices}", 1)
+    return f"| `{setting.name}` | {default} | {said} |"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pipeline.messages.base import Link
 
 
@@ -73,13 +75,61 @@ class Excused(Link, frozen=True):
     process: str
 
 
+class LogEvent(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A line of a log, without secrets.
+
+    Attributes:
+        at: ISO 8601.
+        level: e.g. ``WARNING``.
+        process: whose, e.g. ``execute-0``.
+        action: what happened, in a stable word.
+        message: what happened, shortened.
+    """
+
+    at: str
+    level: str
+    process: str
+    action: str
+    message: str
+
+
+class ScopeLevel(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """What Azure has left of one scope of calls, as far as is known.
+
+    Attributes:
+        kind: ``reads``, ``writes``, ``graph`` or ``microsoft_graph``.
+        id: the subscription's, shortened; empty for the tenant.
+        left: calls; None if Azure has not said.
+        size: calls when it is full; None if Azure has not said.
+        paused_s: seconds for which Azure has asked to pause; 0 for none.
+        waiting: requests wait for it.
+    """
+
+    kind: str
+    id: str
+    left: float | None
+    size: float | None
+    paused_s: float
+    waiting: bool
+
+
 class Heartbeat(Link, frozen=True):
-    """The stage's loop turns. Counters only grow; gauges are as of now.
+    """The stage's loop turns.
 
     Attributes:
         idle: nothing is held, in flight or waiting here.
+        counters: by series, those that have changed; each only grows.
+        gauges: by series, all of them as of now.
+        histograms: by series, those that have changed: sum, then count of each bucket.
+        reached: for each dependency the seconds since it has last answered; None if it did not.
+        events: of the log, from WARNING on.
+        scopes: the lowest levels; None for as they were.
     """
 
     idle: bool
     counters: dict[str, float]
     gauges: dict[str, float]
+    histograms: dict[str, list[float]] = msgspec.field(default_factory=dict)
+    reached: dict[str, float | None] = msgspec.field(default_factory=dict)
+    events: list[LogEvent] = msgspec.field(default_factory=list)
+    scopes: list[ScopeLevel] | None = None

@@ -72,6 +72,11 @@ class LeaseRef(msgspec.Struct, array_like=True, gc=False, frozen=True):
     dequeue_count: int
     requests: int
 
+    def ids(self) -> dict[str, str]:
+        """What a log line names the message by."""
+        ids = {"message_id": self.message_id, "queue": self.queue}
+        return ids if self.correlation_id is None else ids | {"correlation_id": self.correlation_id}
+
 
 class Work(Link, frozen=True):
     """Requests of one message for one execute process.

@@ -32,6 +32,8 @@ class Batch(Stage):
         self._spool = Spool(config.spool_dir)
         self._assembly = Assembly(config.spool_dir)
         self._patience = Patience(self._spool)
+        self._rows_sealed = self.metrics.histogram("batch_rows")
+        self._bytes_sealed = self.metrics.histogram("batch_bytes")
         self._builder: BatchBuilder | None = None
         self._first_row_s = 0.0
         self._opened = asyncio.Event()
@@ -83,7 +85,7 @@ class Batch(Stage):
         """Rows in the open batch, writes that the disk refuses."""
         builder = self._builder
         return {
-            "batch_rows": float(builder.resources) if builder is not None else 0.0,
+            "open_batch_rows": float(builder.resources) if builder is not None else 0.0,
             "writes_refused": float(self._patience.waiting),
         }
 
@@ -147,8 +149,9 @@ class Batch(Stage):
         size_bytes, parts = await self._write(builder)
         self._builder = None
         self._opened.clear()
-        self.counters["batches"] += 1
-        self.counters["batch_rows"] += builder.resources
+        self.counters["batches_sealed_total"] += 1
+        self._rows_sealed.observe(builder.resources)
+        self._bytes_sealed.observe(size_bytes)
         await self.send("fetch", Sealed(builder.batch_id, size_bytes, parts))
         await self.send("load", Sealed(builder.batch_id, size_bytes, []))
         log.bind(

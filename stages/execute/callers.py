@@ -31,16 +31,19 @@ class Exchange:
 
     Attributes:
         answer: None if no whole one came.
+        seconds: that it took.
         step: how the request goes on, or the bug that it met.
     """
 
-    __slots__ = ("answer", "client", "run", "step", "ticket", "token")
+    __slots__ = ("answer", "began_s", "client", "run", "seconds", "step", "ticket", "token")
 
     def __init__(self, run: RequestRun, client: ArmClient, ticket: Ticket, token: Token) -> None:
         self.run = run
         self.client = client
         self.ticket = ticket
         self.token = token
+        self.began_s = 0.0
+        self.seconds = 0.0
         self.answer: Answer | None = None
         self.step: Step | BaseException | None = None
 
@@ -98,12 +101,11 @@ class Callers:
         run = due.run
         self._recorder.began(place, _entry_of(run))
         if isinstance(due, Replay):
-            self._loop.call_soon(
-                self._work, due, place, lambda: run.replay(due.recorded, _now_us())
-            )
+            self._loop.call_soon(self._work, due, place, lambda: run.replay(due.recorded, now_us()))
             return
         call = run.call
-        run.calling(time.monotonic(), _now_us())
+        due.began_s = time.monotonic()
+        run.calling(due.began_s, now_us())
 
         def told(came: Answer | ExchangeFailed) -> None:
             self._answered(due, place, came)
@@ -123,14 +125,16 @@ class Callers:
 
     def _answered(self, due: Exchange, place: int, came: Answer | ExchangeFailed) -> None:
         run = due.run
+        now_s = time.monotonic()
+        due.seconds = now_s - due.began_s
         if isinstance(came, ExchangeFailed):
             failed = came
-            self._work(due, place, lambda: run.unanswered(failed, time.monotonic(), _now_us()))
+            self._work(due, place, lambda: run.unanswered(failed, now_s, now_us()))
             return
         due.answer = answer = came
 
         def step() -> Step:
-            return run.answered(answer, time.monotonic(), _now_us())
+            return run.answered(answer, now_s, now_us())
 
         if len(answer.body) > INLINE_BYTES or run.planned.select is not None:
             self._spawn(self._work_aside(due, place, step))
@@ -163,5 +167,6 @@ def _entry_of(run: RequestRun) -> bytes:
     return flight.entry(InCall(lease.queue, lease.queue_message_id, run.planned.index, run.alone))
 
 
-def _now_us() -> int:
+def now_us() -> int:
+    """Microseconds since 1970."""
     return time.time_ns() // 1000

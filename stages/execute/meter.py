@@ -95,6 +95,11 @@ class Meter:
             ready_s = max(ready_s, back_s)
         return ready_s
 
+    def level(self, now_s: float) -> tuple[float, float] | None:
+        """Calls that are left, as far as is known, and calls that it holds when full."""
+        self._advance(now_s)
+        return self._level, self._size
+
     def slow_down(self, now_s: float) -> None:
         """A call was refused that there seemed to be room for."""
         if now_s >= self._slowed_s + SLOWED_S:
@@ -151,11 +156,12 @@ class Window:
     something for the others until the end.
     """
 
-    __slots__ = ("_ends_s", "_level", "_next_s", "_read_number", "_taken", "unread")
+    __slots__ = ("_ends_s", "_level", "_most", "_next_s", "_read_number", "_taken", "unread")
 
     def __init__(self, now_s: float) -> None:
         self._level = math.inf
         self._ends_s = now_s
+        self._most = 0.0
         self._next_s = now_s
         self._taken = 0
         self._read_number = -1
@@ -171,6 +177,10 @@ class Window:
     def give_back(self) -> None:
         """A call was counted that does not count here."""
         self._level += 1.0
+
+    def level(self, now_s: float) -> tuple[float, float] | None:
+        """Calls that are left, and the most that were; None if that is not known any more."""
+        return (self._level, self._most) if now_s < self._ends_s else None
 
     def slow_down(self, now_s: float) -> None:
         """A call was refused; the pause that was asked for is enough."""
@@ -195,6 +205,7 @@ class Window:
             return
         self._read_number = number
         self._ends_s = now_s + resets_after_s
+        self._most = max(self._most, left)
         self._level = left - (self._taken - number)
         self._space(now_s)
 

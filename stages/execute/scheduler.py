@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Generic, Protocol, TypeVar
@@ -186,12 +186,18 @@ class Scheduler(Generic[T]):
         """Azure has refused a call; see :meth:`Bucket.block`."""
         self._scope(ticket.scope).bucket.block(ticket, wait_s, now_s, whole_scope)
 
-    def throttled_scopes(self) -> int:
-        """Scopes whose requests all have to wait for calls."""
-        return sum(
-            any(map(line.waiting, _PRIORITIES)) and not any(line.in_turn)
-            for line in self._scopes.values()
+    def paused_scopes(self) -> Counter[str]:
+        """By kind, the scopes whose requests all have to wait for calls."""
+        return Counter(
+            scope.kind
+            for scope, line in self._scopes.items()
+            if any(map(line.waiting, _PRIORITIES)) and not any(line.in_turn)
         )
+
+    def buckets(self) -> Iterator[tuple[Bucket, bool]]:
+        """The scopes' buckets, the last used first, each with whether requests wait for it."""
+        for line in reversed(self._scopes.values()):
+            yield line.bucket, any(map(line.waiting, _PRIORITIES))
 
     # ── out of the line ──────────────────────────────────────────────────────────────────────
 

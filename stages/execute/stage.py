@@ -21,18 +21,22 @@ from pipeline.messages import (
     NoToken,
     Outcome,
     Returned,
+    ScopeLevel,
     Token,
     TokenWanted,
     Work,
     WorkerUp,
 )
+from pipeline.metrics.series import series_of
 from pipeline.stage import Stage
 from pipeline.transfers import Transfers
 from stages.execute import flight
 from stages.execute.apis import Api
-from stages.execute.callers import Callers, Exchange, Replay
+from stages.execute.callers import Callers, Exchange, Replay, now_us
+from stages.execute.counted import HELD_BACK, SHARED_ANSWERS, Counted
 from stages.execute.fair import FairLine
 from stages.execute.held import HoldSpace
+from stages.execute.levels import lowest
 from stages.execute.outbox import Outbox
 from stages.execute.recorded import Recorded
 from stages.execute.run import RequestRun
@@ -70,6 +74,7 @@ class Execute(Stage):
         )
         self._space = HoldSpace(config.spool_dir, batch_bytes=config.batch_bytes)
         self._no_room = Reminder()
+        self._counted = Counted(self.metrics)
         self._scheduler: Scheduler[RequestRun] = Scheduler()
         self._sharing: Sharing[RequestRun] = Sharing(config.cache_ttl)
         # Those whose answer is here already, asked for by another.
@@ -144,12 +149,14 @@ class Execute(Stage):
         return not self._runs
 
     def gauges(self) -> dict[str, float]:
-        """Requests held, calls under way, scopes that wait."""
-        return {
-            "requests_held": len(self._runs),
-            "calls_under_way": self._calling,
-            "scopes_throttled": self._scheduler.throttled_scopes(),
-        }
+        """Calls under way, scopes that wait."""
+        paused = self._scheduler.paused_scopes().items()
+        scopes = {series_of("scopes_paused", kind): float(count) for kind, count in paused}
+        return {"calls_in_flight": self._calling, **scopes}
+
+    def scope_levels(self, now_s: float) -> list[ScopeLevel]:
+        """The scopes that Azure has least left of."""
+        return lowest(self._scheduler.buckets(), now_s)
 
     # ── in the loop ──────────────────────────────────────────────────────────────────────────
 
@@ -242,7 +249,7 @@ class Execute(Stage):
         if isinstance(made, Exchange):
             self._count(made, now_s)
         else:
-            self.counters["shared_answers"] += 1
+            self.counters[SHARED_ANSWERS] += 1
         run, step = made.run, made.step
         match step:
             case Again():
@@ -259,27 +266,27 @@ class Execute(Stage):
             case error:
                 assert isinstance(error, BaseException)
                 # A bug of ours must neither lose the request nor end the process.
-                log.bind(action="request_failed", message_id=run.lease.message_id).opt(
-                    exception=error
-                ).error("unexpected failure of request {}", run.planned.index)
-                self._finish(run, run.give_up("failed", "CollectorError", repr(error), _now_us()))
+                log.bind(
+                    action="request_failed", **run.lease.ids(), request_index=run.planned.index
+                ).opt(exception=error).error("unexpected failure of a request")
+                self._finish(run, run.give_up("failed", "CollectorError", repr(error), now_us()))
         self._pump_soon()
 
     def _count(self, made: Exchange, now_s: float) -> None:
         """What an answer says of the limits."""
-        self.counters["calls"] += 1
         answer, refusal = made.answer, made.run.refusal
+        status = answer.status if answer is not None else 0
+        self._counted.call(made.run.planned.service, status, made.seconds)
         if answer is None:
             self._scheduler.lost(made.ticket)
             return
-        self.counters[f"status_{answer.status}"] += 1
         if refusal is not None:
-            self.counters["throttled_calls"] += 1
+            self._counted.throttled(made.ticket.scope.kind)
             self._scheduler.block(made.ticket, refusal.wait_s, now_s, refusal.whole_scope)
         self._scheduler.answered(made.ticket, answer.headers, now_s, refusal is not None)
 
     def _hold_back(self, run: RequestRun, step: HeldBack, now_s: float) -> None:
-        self.counters["requests_held_back"] += 1
+        self.counters[HELD_BACK] += 1
         if self._no_room.due(now_s):
             log.bind(action="requests_held_back", folder=str(self._space.folder)).error(
                 "no room for the rows of long lists; these requests begin anew until there is: {}",
@@ -312,8 +319,7 @@ class Execute(Stage):
 
     def _finish(self, run: RequestRun, done: Done) -> None:
         self._answer_others(run, done.outcome)
-        self.counters["requests"] += 1
-        self.counters[f"outcome_{done.outcome.outcome}"] += 1
+        self._counted.request(run.planned.service, done.outcome.outcome)
         self._outbox.put(run, done.held)
 
     def _written(self, runs: Sequence[RequestRun]) -> None:
@@ -342,7 +348,7 @@ class Execute(Stage):
         api = self._apis[news.audience]
         for run in api.news(news):
             if news.forbidden:
-                self._finish(run, run.give_up("forbidden", "NoToken", news.problem, _now_us()))
+                self._finish(run, run.give_up("forbidden", "NoToken", news.problem, now_us()))
             elif run.begun:  # it has its total time to end it
                 api.waiting.append(run)
             else:
@@ -374,7 +380,7 @@ class Execute(Stage):
             late += [run for run in api.waiting if run.out_of_time(now_s)]
             api.waiting = [run for run in api.waiting if not run.out_of_time(now_s)]
         for run in late:
-            self._finish(run, run.time_is_up(_now_us()))
+            self._finish(run, run.time_is_up(now_us()))
 
     def _return_throttled(self, now_s: float) -> None:
         """Give ``fetch`` back what has not begun and cannot for longer: others may have its place.
@@ -391,7 +397,3 @@ class Execute(Stage):
         lease, index = run.lease, run.planned.index
         returned = Returned(lease.lease_id, lease.attempt, [index], wait_s)
         self.spawn(self.send("fetch", returned))
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

@@ -6,20 +6,19 @@ kept; 3 a queue did not answer. Replay and purge leave an audit line for each pa
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TextIO
 
 import msgspec
 
+from pipeline.audit import AuditLog, open_audit, queue_identity
 from pipeline.config import Config
 from pipeline.errors import EXIT_CONFIG, EXIT_DONE, ConfigError, DependencyError
-from pipeline.logs import log
 from stages.fetch.dead_letter import LEASE_S, THREADS, DeadLetter, Look, delete
 from stages.fetch.dead_letter_replay import NotReplayable, replay
 from stages.fetch.dead_letter_view import count, line_of, looked, plain, row_of, show
@@ -31,6 +30,21 @@ MAX_LISTED = 1_000
 
 # What settles one message; returns a remark, or raises NotReplayable if it is kept.
 Settle = Callable[[QueueClient, QueueClient, DeadLetter], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What is done with messages.
+
+    Attributes:
+        done: that in words, e.g. ``purged``.
+        settle: does it for one.
+        tell: leaves the audit line for several.
+    """
+
+    done: str
+    settle: Settle
+    tell: Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +172,7 @@ def replay_letters(
         DependencyError: a queue did not answer. What was done until then is said.
     """
     wanted = _wanted(ids, every, reason)
-    tally = _settle_all(config, queue, wanted, "replayed", _replay, err or sys.stderr)
+    tally = _settle_all(config, queue, wanted, REPLAY, err or sys.stderr)
     return _report(tally, wanted, "replayed", out or sys.stdout, err or sys.stderr)
 
 
@@ -180,9 +194,9 @@ def purge_letters(
     out, err = out or sys.stdout, err or sys.stderr
     wanted = _wanted(ids, every, reason)
     if yes:
-        tally = _settle_all(config, queue, wanted, "purged", _purge, err)
+        tally = _settle_all(config, queue, wanted, PURGE, err)
         return _report(tally, wanted, "purged", out, err)
-    tally = _settle_all(config, queue, wanted, "", None, err)
+    tally = _settle_all(config, queue, wanted, None, err)
     _report(tally, wanted, "", out, err)
     print(
         f"nothing was deleted: with --yes, {count(len(tally.found), 'message')} would be",
@@ -218,15 +232,32 @@ def _purge(poison: QueueClient, _work: QueueClient, letter: DeadLetter) -> str:
     return ""
 
 
+def _tell_replayed(audit: AuditLog, **fields: Any) -> None:
+    audit.tell("dead_letters_replayed", "poison messages replayed", **fields)
+
+
+def _tell_purged(audit: AuditLog, **fields: Any) -> None:
+    audit.tell("dead_letters_purged", "poison messages purged", **fields)
+
+
+REPLAY = Way("replayed", _replay, _tell_replayed)
+PURGE = Way("purged", _purge, _tell_purged)
+
+
 def _settle_all(
-    config: Config,
-    queue: str | None,
-    wanted: Wanted,
-    done: str,
-    settle: Settle | None,
-    err: TextIO,
+    config: Config, queue: str | None, wanted: Wanted, way: Way | None, err: TextIO
 ) -> Tally:
-    """Settle what is wanted, page by page, so that leases are fresh; with no ``settle``, count."""
+    """Settle what is wanted, page by page, so that leases are fresh; with no ``way``, count."""
+    if way is None:
+        return _go_through(config, queue, wanted, None, err)
+    with closing(open_audit(config, "dead-letter")) as audit:
+        told = replace(way, tell=partial(way.tell, audit, identity=queue_identity(config)))
+        return _go_through(config, queue, wanted, told, err)
+
+
+def _go_through(
+    config: Config, queue: str | None, wanted: Wanted, way: Way | None, err: TextIO
+) -> Tally:
     tally = Tally()
     for name in _queues(config, queue):
         with (
@@ -237,8 +268,9 @@ def _settle_all(
             for page in look.pages():
                 chosen = [letter for letter in page if wanted.takes(letter)]
                 tally.found.update(letter.id for letter in chosen)
-                if settle is not None and chosen:
-                    _settle_page(partial(settle, poison, work), chosen, look, done, tally, err)
+                if way is not None and chosen:
+                    settle = partial(way.settle, poison, work)
+                    _settle_page(settle, chosen, look, way, tally, err)
                 if wanted.ids and wanted.ids <= tally.found:
                     break
             tally.looks.append(looked(name, look))
@@ -251,7 +283,7 @@ def _settle_page(
     settle: Callable[[DeadLetter], str],
     chosen: Sequence[DeadLetter],
     look: Look,
-    done: str,
+    way: Way,
     tally: Tally,
     err: TextIO,
 ) -> None:
@@ -262,29 +294,29 @@ def _settle_page(
     """
     ids: list[str] = []
     failure: DependencyError | None = None
-    with ThreadPoolExecutor(THREADS, "dead-letter") as pool:
-        for letter, under_way in [(letter, pool.submit(settle, letter)) for letter in chosen]:
-            try:
-                remark = under_way.result()
-            except NotReplayable as kept:
-                tally.kept += 1
-                print(f"{letter.id}: kept: {plain(str(kept))}", file=err)
-            except DependencyError as error:
-                failure = failure or error
-            else:
-                ids.append(letter.id)
-                look.settled(letter)
-                if remark:
-                    print(f"{letter.id}: {remark}", file=err)
-    tally.done += len(ids)
-    if ids:
-        log.bind(
-            action=f"dead_letters_{done}", queue=look.queue_name, message_ids=ids, user=_user()
-        ).info(f"poison messages {done}")
+    try:
+        with ThreadPoolExecutor(THREADS, "dead-letter") as pool:
+            for letter, under_way in [(letter, pool.submit(settle, letter)) for letter in chosen]:
+                try:
+                    remark = under_way.result()
+                except NotReplayable as kept:
+                    tally.kept += 1
+                    print(f"{letter.id}: kept: {plain(str(kept))}", file=err)
+                except DependencyError as error:
+                    failure = failure or error
+                else:
+                    ids.append(letter.id)
+                    look.settled(letter)
+                    if remark:
+                        print(f"{letter.id}: {remark}", file=err)
+    finally:
+        tally.done += len(ids)
+        if ids:
+            way.tell(queue=look.queue_name, message_ids=ids, messages=len(ids))
     if failure is not None:
         raise type(failure)(
             failure.what,
-            f"{failure.problem}; {count(tally.done, 'message')} {done} until then",
+            f"{failure.problem}; {count(tally.done, 'message')} {way.done} until then",
             failure.hint,
         ) from failure
 
@@ -319,10 +351,3 @@ def _queues(config: Config, queue: str | None) -> list[str]:
 def _opened(config: Config, name: str) -> Iterator[QueueClient]:
     with closing(open_queue(config, name)) as client:
         yield client
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"

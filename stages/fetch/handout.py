@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.links import DataLink, LinkClosed
 from pipeline.logs import log
 from pipeline.messages import InCall, LeaseRef, PlannedRequest, Returned, Work, WorkerUp
+from stages.fetch import counted
 from stages.fetch.backlog import Backlog, Lot
 from stages.fetch.leases import Lease, LeaseBook
 from stages.fetch.routing import Router
@@ -47,7 +48,7 @@ class HandOut:
         links: links to the workers that stand, by name.
         has_space: whether the spool has room for more rows.
         spawn: runs a task for as long as the process lives.
-        counters: ``requests_redone``, ``workers_killed`` by a message.
+        counters: requests handed out again.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class HandOut:
                 self.add(lease, indices)
         if held:
             requests = sum(len(indices) for indices in held.values())
-            self._counters["requests_redone"] += requests
+            self._counters[counted.REDONE] += requests
             log.bind(action="redo", requests=requests).info("{} requests again: {}", requests, why)
 
     def stop(self) -> None:

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import ResourceExistsError
 
 from pipeline.config import Config
+from pipeline.errors import DependencyError
+from pipeline.metrics.reached import Reached
 from stages.fetch.curl_calls import CurlCalls
 from stages.fetch.placeholders import send_placeholder, use_placeholder
 from stages.fetch.poison import Mark
@@ -42,6 +47,21 @@ RENEWAL_SILENCE = 1 / 6
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Depth:
+    """What waits in one queue.
+
+    Attributes:
+        messages: as Azure estimates it, invisible ones too.
+        next_inserted_at: when the message that is next was enqueued; None if none is visible.
+        poison_messages: in its poison queue.
+    """
+
+    messages: int
+    next_inserted_at: datetime | None
+    poison_messages: int
+
+
 class QueueIo:
     """Receives, renews, deletes, releases and poisons messages.
 
@@ -49,6 +69,7 @@ class QueueIo:
         config: queue names and credentials.
 
     Attributes:
+        reached: whether the queues answer.
         unheard: receives whose answer was lost.
     """
 
@@ -57,6 +78,7 @@ class QueueIo:
         self._visibility_s = int(config.visibility_timeout)
         self._renewal_silence_s = min(READ_TIMEOUT_S, self._visibility_s * RENEWAL_SILENCE)
         self._names = config.azure_queue_name
+        self.reached = Reached()
         self._clients = {name: open_queue(config, name) for name in self._names}
         self._poison = {name: open_queue(config, poison_name(name)) for name in self._names}
         self._threads = ThreadPoolExecutor(THREADS, "queue")
@@ -75,7 +97,8 @@ class QueueIo:
             DependencyError: one is not, and why.
         """
         for name in self._names:
-            await self._run(self._clients[name], _peek)
+            with self._reaching():
+                await self._run(self._clients[name], _peek)
             await self._run(self._poison[name], _create)
 
     async def receive(self, queue: str) -> tuple[list[Received], float]:
@@ -88,7 +111,20 @@ class QueueIo:
             DependencyError: the queue did not give any.
         """
         asked_s = time.monotonic()
-        return await self._rest[queue].receive(self._visibility_s), asked_s
+        with self._reaching():
+            return await self._rest[queue].receive(self._visibility_s), asked_s
+
+    async def depth(self, queue: str) -> Depth:
+        """How much waits in a queue and in its poison queue.
+
+        Raises:
+            DependencyError: one did not answer.
+        """
+        with self._reaching():
+            found = await self._run(self._clients[queue], _waiting)
+        messages, next_inserted_at = found
+        poison = await self._run(self._poison[queue], _messages)
+        return Depth(messages, next_inserted_at, poison)
 
     async def messages_left(self) -> int:
         """How many messages are in all queues, as Azure estimates it; hidden ones too.
@@ -186,6 +222,16 @@ class QueueIo:
             lambda queue: self.unheard.note(queue, time.monotonic()),
         )
 
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Note whether the queue answers what is asked of it."""
+        try:
+            yield
+        except DependencyError:
+            self.reached.failed()
+            raise
+        self.reached.answered(time.monotonic())
+
     async def _run(self, client: QueueClient, what: Callable[[QueueClient], T]) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _translated, client, what)
@@ -204,6 +250,11 @@ def _translated(client: QueueClient, call: Callable[[QueueClient], T]) -> T:
 
 def _peek(client: QueueClient) -> None:
     client.peek_messages(max_messages=1)
+
+
+def _waiting(client: QueueClient) -> tuple[int, datetime | None]:
+    found = client.peek_messages(max_messages=1)
+    return _messages(client), found[0].inserted_on if found else None
 
 
 def _messages(client: QueueClient) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import DependencyError
 from pipeline.logs import log
 from pipeline.turns import WeightedTurns
+from stages.fetch import counted
 from stages.fetch.queue_io import QueueIo
 from stages.fetch.queue_rest import RECEIVE_MESSAGES, Received
 
@@ -39,7 +40,7 @@ class Receiver:
         has_room: whether more messages may be taken.
         take: takes the messages of a queue, with the monotonic time before they were asked for.
         nothing: called after an answer in which there was nothing.
-        counters: ``messages_received``.
+        counters: messages received.
 
     Attributes:
         receiving: goes on asking.
@@ -155,7 +156,7 @@ class Receiver:
         for queue in (queues[first], *queues[:first], *queues[first + 1 :]):
             messages, asked_s = await self._io.receive(queue)
             if messages:
-                self._counters["messages_received"] += len(messages)
+                self._counters[counted.RECEIVED] += len(messages)
                 self._take(queue, messages, asked_s)
                 log.bind(action="received", queue=queue, messages=len(messages)).debug(
                     "received {} messages", len(messages)

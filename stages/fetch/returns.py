@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pipeline.errors import BadMessage, DependencyError
 from pipeline.logs import log
 from pipeline.messages import LeaseRef
+from stages.fetch import counted
 from stages.fetch.journal import Gone, LeaseJournal, Renewed, wall_s
 from stages.fetch.leases import LEASE_MAX_AGE_S, Lease, LeaseBook
 from stages.fetch.poison import Mark, envelope, fitted, moving, moving_since
@@ -46,8 +47,7 @@ class Returns:
         io: the queue's operations.
         book: the leases of this process.
         journal: where they are written down.
-        counters: ``messages_done``, ``messages_poisoned``, ``messages_released``,
-            ``messages_put_off``, ``leases_lost``, ``leases_regained``.
+        counters: messages by how they left, leases lost and regained.
         visibility_timeout_s: length of a lease.
 
     Attributes:
@@ -86,7 +86,7 @@ class Returns:
         pop_receipt = lease.pop_receipt if lease is not None else ref.pop_receipt
         try:
             await self._io.delete(ref.queue, ref.queue_message_id, pop_receipt)
-            self._counters["messages_done"] += 1
+            self._counters[counted.DELETED] += 1
         except LeaseLost:
             self._lost_when_finished(ref)
         except DependencyError:
@@ -102,17 +102,17 @@ class Returns:
         """
         try:
             await self._delete(ref, lease)
-            self._counters["messages_done"] += 1
+            self._counters[counted.DELETED] += 1
         except LeaseLost:
             self._lost_when_finished(ref)
         except DependencyError as error:
-            log.bind(action="delete_failed", message_id=ref.message_id).warning(
+            log.bind(action="delete_failed", **ref.ids()).warning(
                 "a finished message could not be deleted and will come again: {}", error
             )
 
     def _lost_when_finished(self, ref: LeaseRef) -> None:
-        self._counters["leases_lost"] += 1
-        log.bind(action="lease_lost", message_id=ref.message_id).info(
+        self._counters.update((counted.LEASES_LOST, counted.LOST))
+        log.bind(action="lease_lost", **ref.ids()).info(
             "a finished message is someone else's now; it will be found loaded"
         )
 
@@ -163,18 +163,18 @@ class Returns:
                 stored = fitted(moved) or ""
             receipt = await self._place(queue, message, stored, mark)
             await self._io.delete(queue, message.id, receipt)
-            self._counters["messages_poisoned"] += 1
-            log.bind(action="poisoned", message_id=known_as, reason=error.reason).warning(
-                "a message went to the poison queue: {}", error
-            )
+            self._counters[counted.POISONED] += 1
+            log.bind(
+                action="poisoned", message_id=known_as, queue=queue, reason=error.reason
+            ).warning("a message went to the poison queue: {}", error)
         except LeaseLost as lost:
-            self._counters["leases_lost"] += 1
-            log.bind(action="lease_lost", message_id=known_as).info(
+            self._counters.update((counted.LEASES_LOST, counted.LOST))
+            log.bind(action="lease_lost", message_id=known_as, queue=queue).info(
                 "lease lost ({}) on the way to the poison queue; whoever has it goes on", lost
             )
         except DependencyError as failed:
             after_s = retry_delay_s(message.dequeue_count)
-            log.bind(action="poison_failed", message_id=known_as).warning(
+            log.bind(action="poison_failed", message_id=known_as, queue=queue).warning(
                 "could not finish moving a message to the poison queue; trying again in {} s: {}",
                 after_s,
                 failed,
@@ -237,7 +237,7 @@ class Returns:
                 self._lost(lease, str(error))
         except DependencyError as error:
             self._book.not_renewed(ref.lease_id)
-            log.bind(action="renew_failed", message_id=ref.message_id).warning(
+            log.bind(action="renew_failed", **ref.ids()).warning(
                 "a lease could not be renewed; trying again: {}", error
             )
         finally:
@@ -252,7 +252,7 @@ class Returns:
             asked_s: monotonic seconds before the call.
         """
         self._lasts(lease, message.pop_receipt, asked_s)
-        self._counters["leases_regained"] += 1
+        self._counters[counted.REGAINED] += 1
 
     def _lasts(self, lease: Lease, pop_receipt: str, asked_s: float) -> None:
         # On the lease itself too: it may have left the book, and wait for its delete.
@@ -269,8 +269,8 @@ class Returns:
     def _lost(self, lease: Lease, why: str) -> None:
         if self._book.drop(lease.ref.lease_id) is not None:
             self._journal.append(Gone(lease.ref.lease_id))
-            self._counters["leases_lost"] += 1
-            log.bind(action="lease_lost", message_id=lease.ref.message_id).info(
+            self._counters.update((counted.LEASES_LOST, counted.LOST))
+            log.bind(action="lease_lost", **lease.ref.ids()).info(
                 "lease lost ({}); its rows merge", why
             )
 
@@ -283,15 +283,15 @@ class Returns:
             error: why.
         """
         after_s = retry_delay_s(failures)
-        log.bind(action="message_failed", message_id=lease.ref.message_id, failures=failures).error(
+        log.bind(action="message_failed", **lease.ref.ids(), failures=failures).error(
             "a message failed and is tried again in {} s: {}", after_s, error
         )
         await self.release(lease, after_s)
 
     async def put_off(self, lease: Lease, after_s: int) -> None:
         """A message whose every request has to wait comes back when the wait is over."""
-        self._counters["messages_put_off"] += 1
-        log.bind(action="message_put_off", message_id=lease.ref.message_id, seconds=after_s).info(
+        self._counters[counted.PUT_OFF] += 1
+        log.bind(action="message_put_off", **lease.ref.ids(), seconds=after_s).info(
             "Azure asks for a long wait: a message goes back to the queue for {} s", after_s
         )
         await self.release(lease, after_s)
@@ -320,9 +320,9 @@ class Returns:
         self._journal.append(Gone(ref.lease_id))
         try:
             await self._io.release(ref.queue, ref.queue_message_id, lease.pop_receipt, after_s)
-            self._counters["messages_released"] += 1
+            self._counters[counted.RELEASED] += 1
         except (DependencyError, LeaseLost) as error:
-            log.bind(action="release_failed", message_id=ref.message_id).debug(
+            log.bind(action="release_failed", **ref.ids()).debug(
                 "not released; it comes back when its lease ends: {}", error
             )
         finally:

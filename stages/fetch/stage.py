@@ -34,6 +34,8 @@ from pipeline.messages import (
     WorkerUp,
 )
 from pipeline.stage import Stage
+from stages.fetch import counted
+from stages.fetch.depth import Depths
 from stages.fetch.disk_room import DiskRoom
 from stages.fetch.finished import Finished
 from stages.fetch.handout import HandOut
@@ -86,6 +88,9 @@ class Fetch(Stage):
         )
         self._orphans = Orphans()
         self._io = QueueIo(config)
+        self._depths = Depths(self._io, config.azure_queue_name)
+        self._ages = self.metrics.histogram("message_age_seconds")
+        self.counters.update(counted.FROM_THE_START)
         self._journal = LeaseJournal(config.spool_dir, lambda: map(held, self._book))
         self._returns = Returns(
             self._io, self._book, self._journal, self.counters, config.visibility_timeout
@@ -125,6 +130,8 @@ class Fetch(Stage):
         await self._tokens.begin()
         self.spawn(self._returns.renew_for_ever())
         self.spawn(self._disk.watch())
+        if self.config.ops_port:
+            self.spawn(self._depths.ask_for_ever())
         self.spawn(self._hand_out.run())
         self.spawn(self._resume.run())
         if self._until_empty:
@@ -216,19 +223,28 @@ class Fetch(Stage):
         )
 
     def gauges(self) -> dict[str, float]:
-        """Leases, requests handed out, bytes in the spool, room on its disk."""
+        """Leases, requests handed out, what waits in the queues, room in the spool."""
         return {
-            "leases": len(self._book),
-            "in_flight": self._hand_out.outstanding,
-            "backlog": self._hand_out.backlog,
+            "messages_leased": len(self._book),
+            "requests_in_flight": self._hand_out.outstanding,
+            "requests_waiting": self._hand_out.backlog,
             "spool_bytes": self._spool.size_bytes,
-            "disk_free_bytes": self._disk.free_bytes,
-            "disk_full": float(not self._disk.has_room),
+            "spool_limit_bytes": self.config.spool_bytes,
+            "spool_disk_free_bytes": self._disk.free_bytes,
+            "spool_disk_full": float(not self._disk.has_room),
+            **self._depths.gauges(),
         }
+
+    def reached(self, now_s: float) -> dict[str, float | None]:
+        """Whether the queue answers."""
+        return {"queue": self._io.reached.age_s(now_s)}
 
     # ── from the queue ───────────────────────────────────────────────────────────────────────
 
     def _take_page(self, queue: str, messages: list[Received], asked_s: float) -> None:
+        now_s = time.time()
+        for message in messages:
+            self._ages.observe(max(0.0, now_s - message.inserted_at.timestamp()))
         taken = [self._take(queue, message, asked_s) for message in messages]
         self._journal.append(*[held(lease) for lease in taken if lease is not None])
 
@@ -296,7 +312,7 @@ class Fetch(Stage):
             self.tell_supervisor(Excused(peer))
         lease = self._book.of_message(blamed.queue, blamed.queue_message_id) if blamed else None
         if blamed is not None and lease is not None:
-            self.counters["workers_killed"] += 1
+            self.counters[counted.WORKERS_KILLED] += 1
             # Before the rest is handed out again, or it would go out with it.
             self._book.drop(lease.ref.lease_id)
             problem = BadMessage(

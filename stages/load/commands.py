@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime
 
+from pipeline.audit import AuditLog, open_audit, snowflake_identity
 from pipeline.config import Config
 from pipeline.errors import EXIT_DEPENDENCY, EXIT_DONE
 from stages.load import context, migrations, retention, schema
@@ -34,10 +37,12 @@ def init_snowflake(config: Config, print_only: bool = False, reader_role: str | 
         print(migrations.script(), end="")
         print("\n" + _readers(config, reader_role))
         return EXIT_DONE
-    with connect(config) as session:
+    with closing(open_audit(config, "init-snowflake")) as audit, connect(config) as session:
         context.require(config, session)
         absent = schema.missing(session)
         done = migrations.applied(session)
+        # Told before: a statement that fails leaves what those before it have made.
+        _tell_init(audit, config, absent, done, reader_role)
         if not migrations.is_newer(done):
             # Those that are recorded too: somebody may have dropped a view since.
             schema.update(session, migrations.migrations())
@@ -71,18 +76,52 @@ def prune(config: Config, *, dry_run: bool = False) -> int:
     limit = retention.limit_of(datetime.now(UTC), config.retention_days, config.dedupe_window)
     rows: Counter[str] = Counter()
     days: dict[str, set[date]] = defaultdict(set)
-    with connect(config) as session:
+    with closing(open_audit(config, "prune")) as audit, connect(config) as session:
         context.require(config, session)
-        for step in retention.plan(session, limit):
-            table = step.sweep.table
-            rows[table] += step.rows if dry_run else retention.delete(session, step)
-            days[table].add(step.start.date())
+        try:
+            for step in retention.plan(session, limit):
+                table = step.sweep.table
+                rows[table] += step.rows if dry_run else retention.delete(session, step)
+                days[table].add(step.start.date())
+        finally:
+            # Also after a failure: what was deleted stays so.
+            if not dry_run:
+                _tell_pruned(audit, config, limit, rows)
     print(f"older than {limit:%Y-%m-%d %H:%M} UTC:")
     for table in dict.fromkeys(sweep.table for sweep in retention.SWEEPS):
         said = "would be deleted" if dry_run else "deleted"
         span = f" of {len(days[table])} days, from {min(days[table])}" if days[table] else ""
         print(f"{table:<17} {rows[table]:,} rows {said}{span}")
     return EXIT_DONE
+
+
+def _tell_init(
+    audit: AuditLog, config: Config, absent: Sequence[str], done: set[int], reader_role: str | None
+) -> None:
+    newer = migrations.is_newer(done)
+    todo = [] if newer else [one.version for one in migrations.migrations()]
+    audit.tell(
+        "snowflake_init",
+        "making the tables and views that are missing, and bringing the others up to date",
+        identity=snowflake_identity(config),
+        database=config.snowflake_database,
+        schema=config.snowflake_schema,
+        missing=[] if newer else sorted(absent),
+        migrations=[version for version in todo if version not in done],
+        reader_role=reader_role,
+    )
+
+
+def _tell_pruned(audit: AuditLog, config: Config, limit: datetime, rows: Counter[str]) -> None:
+    audit.tell(
+        "history_pruned",
+        "old history was deleted",
+        identity=snowflake_identity(config),
+        database=config.snowflake_database,
+        schema=config.snowflake_schema,
+        older_than=limit.isoformat(timespec="seconds"),
+        rows=dict(rows),
+    )
 
 
 def _grant(config: Config, session: Session, role: str | None) -> None:

@@ -17,6 +17,7 @@ from pipeline.logs import log
 from pipeline.spool import SealedBatch
 from stages.load import context, failures, merge, proof, schema, staging, stale, unfit
 from stages.load.note import SESSIONS_LIMIT, Note, abandoned_beside
+from stages.load.reach import reach
 from stages.load.session import Session, connect
 
 # Snowflake rolls an idle transaction back after five minutes if another one waits for it, and a
@@ -110,6 +111,14 @@ class Loader:
             self._end(self._session)
             self._session = None
         self._note.leave()
+
+    def ask(self) -> None:
+        """See that Snowflake answers, between loads; no warehouse runs for it. Raises as `open`."""
+        reach(self._config)  # the connector would try for a minute
+        if self._session is not None and not self._session.alive():
+            self._end(self._session)
+            self._session = None
+        self.open()
 
     def _end(self, session: Session) -> None:
         """End a session that has no transaction: of this one nothing needs to be noted."""

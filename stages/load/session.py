@@ -80,6 +80,10 @@ class Session:
         """Name the batches that what follows is for. Raises as :meth:`run`."""
         self.run(tag_sql(query_tag(batch_ids)))
 
+    def alive(self) -> bool:
+        """Whether Snowflake answers and knows the session. No warehouse runs for it."""
+        return bool(self.connection.is_valid())
+
     def close(self) -> None:
         """End the session; what it has not committed is rolled back. Never fails."""
         # The server ends a session it hears nothing of anyway.

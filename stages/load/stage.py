@@ -19,8 +19,11 @@ from pipeline.config import Config
 from pipeline.errors import DependencyError, Unreachable
 from pipeline.logs import log
 from pipeline.messages import AnyLink, Begin, Damaged, Drain, Flush, Receipt, Sealed, SpoolFound
+from pipeline.metrics.reached import Reached
+from pipeline.metrics.series import series_of
 from pipeline.spool import DamagedBatch, Spool
 from pipeline.stage import Stage
+from stages.load.failures import WHAT
 from stages.load.loader import Loaded, Loader
 from stages.load.pace import Pace
 from stages.load.pruning import Pruning
@@ -32,6 +35,13 @@ RETRY_MAX_S = 30.0
 DRAIN_POLL_S = 0.05
 # How often the spool is looked into without a word from ``batch``.
 RESCAN_S = 2.0
+# How often Snowflake is asked for a sign of life while nothing is loaded.
+ASK_EVERY_S = 30.0
+# What is counted with labels.
+COMMITTED = series_of("loads_total", "committed")
+FAILED = series_of("loads_total", "failed")
+RESOURCES_LOADED = series_of("rows_loaded_total", "RESOURCES")
+REQUESTS_LOADED = series_of("rows_loaded_total", "REQUESTS")
 # How long the end waits for the connector's thread, which a DELETE of old history may hold longer.
 CLOSE_LIMIT_S = 10.0
 
@@ -54,6 +64,11 @@ class Load(Stage):
         self._loading = False
         self._failures = 0
         self._last_load_s = 0.0
+        self._last_load_at_s = 0.0
+        self._seconds = self.metrics.histogram("load_seconds")
+        self._snowflake = Reached()
+        self._ask_at_s = 0.0
+        self.counters.update(dict.fromkeys((COMMITTED, FAILED), 0))
 
     async def start(self) -> None:
         """Take over what others have left; connect, and see that the tables are there."""
@@ -65,6 +80,8 @@ class Load(Stage):
             )
         self._waiting = self._spool.list()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open)
+        self._snowflake.answered(time.monotonic())
+        self._ask_at_s = time.monotonic() + ASK_EVERY_S
 
     async def on_begin(self, begin: Begin) -> None:
         """Load what an earlier process left, then what comes."""
@@ -119,10 +136,15 @@ class Load(Stage):
     def gauges(self) -> dict[str, float]:
         """Batches that wait, seconds of the last load, failures in a row."""
         return {
-            "batches_waiting": float(len(self._waiting)),
-            "last_load_s": self._last_load_s,
+            "spool_batches": float(len(self._waiting)),
+            "last_load_seconds": self._last_load_s,
+            "last_load_timestamp_seconds": self._last_load_at_s,
             "load_failures": float(self._failures),
         }
+
+    def reached(self, now_s: float) -> dict[str, float | None]:
+        """Whether Snowflake answers."""
+        return {"snowflake": self._snowflake.age_s(now_s)}
 
     def _sealed(self, waiting: dict[str, int]) -> list[Sealed]:
         """What ``batch`` said of these batches when it sealed them."""
@@ -141,22 +163,45 @@ class Load(Stage):
             self._waiting = found
             turn = self._pace.turn(found, time.monotonic(), time.time())
             if not turn.plan or turn.wait_s > 0:
-                # Nothing is asked of Snowflake meanwhile, so that its warehouse may suspend.
+                # Nothing is asked of Snowflake meanwhile for which a warehouse would run.
                 await self._await_news(min(RESCAN_S, turn.wait_s) if turn.plan else RESCAN_S)
+                await self._ask_sometimes()
                 continue
             self._loading = True
             started_s = time.monotonic()
+            self._ask_at_s = started_s + ASK_EVERY_S
+            self._snowflake.holding(started_s)
             try:
                 await self._load(turn.plan)
                 self._pace.loaded(started_s)
                 self._failures = 0
             except DependencyError as error:
-                await self._wait_after(error)
+                self._note_failure(error)
+                self.counters[FAILED] += 1
+                await self._wait_after(error, turn.plan)
             finally:
                 self._loading = False
+                self._snowflake.holding(None)
             if not self._waiting:
                 self.beat()
                 await self._prune()
+
+    async def _ask_sometimes(self) -> None:
+        """See that Snowflake is there, if somebody may want to know and nothing was loaded."""
+        now_s = time.monotonic()
+        if not self.config.ops_port or now_s < self._ask_at_s:
+            return
+        self._ask_at_s = now_s + ASK_EVERY_S
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.ask)
+            self._snowflake.answered(time.monotonic())
+        except DependencyError as error:
+            self._note_failure(error)
+            log.bind(action="snowflake_away").warning("Snowflake does not answer: {}", error)
+
+    def _note_failure(self, error: DependencyError) -> None:
+        if error.what == WHAT:  # and not the spool's disk
+            self._snowflake.failed()
 
     async def _prune(self) -> None:
         """Delete old history, if it is time to: the warehouse is awake, and nothing waits."""
@@ -193,11 +238,14 @@ class Load(Stage):
             self._waiting.pop(batch_id, None)
         if loaded is None:
             return
-        self.counters["loads"] += 1
-        self.counters["batches_loaded"] += len(receipts)
-        self.counters["rows_loaded"] += loaded.resources
-        self.counters["requests_loaded"] += loaded.requests
-        self.counters["rows_set_aside"] += loaded.set_aside
+        self._last_load_at_s = time.time()
+        self._seconds.observe(self._last_load_s)
+        self.counters[COMMITTED] += 1
+        self.counters["batches_loaded_total"] += len(receipts)
+        self.counters[RESOURCES_LOADED] += loaded.resources
+        self.counters[REQUESTS_LOADED] += loaded.requests
+        self.counters["rows_set_aside_total"] += loaded.set_aside
+        self._snowflake.answered(time.monotonic())
         log.bind(
             action="loaded",
             batches=[receipt.batch_id for receipt in receipts],
@@ -242,13 +290,13 @@ class Load(Stage):
             ]
             return receipts, loaded, damaged
 
-    async def _wait_after(self, error: DependencyError) -> None:
+    async def _wait_after(self, error: DependencyError, plan: list[str]) -> None:
         self._failures += 1
         wait_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** (self._failures - 1))
         wait_s *= random.uniform(0.5, 1.0)
         # What is not retryable waits for a person: the batches stay until it is mended.
         level = "WARNING" if error.retryable else "ERROR"
-        log.bind(action="load_failed", failures=self._failures).log(
+        log.bind(action="load_failed", batches=plan, failures=self._failures).log(
             level, "a load failed and is tried again in {:.1f} s: {}", wait_s, error
         )
         await asyncio.sleep(wait_s)

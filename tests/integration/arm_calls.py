@@ -18,11 +18,12 @@ from stages.execute.held import HoldSpace
 from stages.execute.origin import Origin
 from stages.execute.run import RequestRun
 from stages.execute.steps import Done, FreshToken, Limits, Refusal, Step
+from tests import secrets_seen
 from tests.integration.blocking_client import BlockingClient
 from tests.integration.simulator_calls import simulator as running_simulator
 from tests.standins.http_server import Answer, Request, StandIn
 
-TOKEN = "token-that-stays-here"
+TOKEN = secrets_seen.secret("token-that-stays-here")
 READ_TIMEOUT_S = 0.5
 MAX_BODY_BYTES = 2_000_000
 LEASE = LeaseRef(1, 1, "q", "qid", "pop", "m-1", None, 5, 1, 1)

@@ -23,8 +23,9 @@ from pipeline.spool import SealedBatch, new_batch_id
 from stages.load import schema
 from stages.load.loader import Loader
 from stages.load.session import Session, connect
+from tests import secrets_seen
 
-PASSWORD = "open-sesame"
+PASSWORD = secrets_seen.secret("open-sesame")
 READY_LIMIT_S = 30.0
 NOW = datetime(2026, 11, 20, 12, 30, 45, 123456, tzinfo=UTC)
 

@@ -14,6 +14,7 @@ from pipeline.config import load
 from pipeline.errors import Unreachable
 from pipeline.messages import LeaseRef, PlannedRequest
 from stages.fetch import queue as queue_module
+from stages.fetch.counted import DELETED
 from stages.fetch.finished import Finished
 from stages.fetch.journal import LeaseJournal
 from stages.fetch.leases import LeaseBook
@@ -117,7 +118,7 @@ def test_a_finished_message_that_cannot_be_deleted_now_is_deleted_later(
         while finished.under_way:
             await asyncio.sleep(0.01)
         assert proxy.counts == {"status_5xx": 1 + queue_module.RETRIES}
-        assert counters == {"messages_done": 1}
+        assert counters == {DELETED: 1}
         await asyncio.gather(*tasks)
 
     run(test, settings)

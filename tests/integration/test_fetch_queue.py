@@ -16,6 +16,8 @@ from azure.storage.queue import QueueClient
 from pipeline.config import Config, load
 from pipeline.errors import NotThere, Unauthorised, Unreachable
 from pipeline.messages import LeaseRef, PlannedRequest
+from stages.fetch.counted import DELETED, RELEASED
+from stages.fetch.depth import Depths
 from stages.fetch.finished import Finished
 from stages.fetch.journal import LeaseJournal, held
 from stages.fetch.leases import Lease, LeaseBook
@@ -240,10 +242,10 @@ def test_a_renewal_under_way_does_not_cost_the_lease(config: Config, end: str) -
             for lease in leases:
                 book.drop(lease.ref.lease_id)
             await asyncio.gather(*(returns.delete(lease.ref, lease) for lease in leases))
-            assert counters == {"messages_done": 20}
+            assert counters == {DELETED: 20}
         else:
             await asyncio.gather(*(returns.release(lease) for lease in leases))
-            assert counters == {"messages_released": 20}
+            assert counters == {RELEASED: 20}
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
 
@@ -287,7 +289,7 @@ def test_finished_messages_are_deleted_many_at_a_time(config: Config, tmp_path: 
         assert journal.left() == []
         assert len(tasks) < 60
         assert told[-1] == 0
-        assert counters == {"messages_done": 60}
+        assert counters == {DELETED: 60}
         journal.close()
 
     run(test, config)
@@ -311,3 +313,33 @@ def test_many_at_once(config: Config) -> None:
 
     run(test, config)
     until(lambda: texts(config) == [], 5)
+
+
+def test_the_depth_of_the_queues_is_asked_and_known_only_while_they_answer(config: Config) -> None:
+    async def test(io: QueueIo, name: str) -> None:
+        depths = Depths(io, [name])
+        assert depths.gauges() == {}
+        send(config, "a", "b", "c")
+        assert len((await io.receive(name))[0]) == 3
+        asking = asyncio.create_task(depths.ask_for_ever())
+        while not depths.gauges():
+            await asyncio.sleep(0.01)
+        found = depths.gauges()
+        assert found["queue_messages"] == 3, "leased ones too"
+        assert found["queue_oldest_age_seconds"] == 0, "none is visible"
+        assert found["poison_messages"] == 0
+        assert io.reached.age_s(time.monotonic()) is not None
+        asking.cancel()
+        with client(config) as queue:
+            queue.delete_queue()
+        asking = asyncio.create_task(depths.ask_for_ever())
+        while depths.gauges():
+            await asyncio.sleep(0.01)
+        assert io.reached.age_s(time.monotonic()) is None
+        asking.cancel()
+
+    async def prepared(io: QueueIo, name: str) -> None:
+        await io.check()
+        await test(io, name)
+
+    run(prepared, config)

@@ -26,7 +26,7 @@ from pipeline.spool import Spool
 from pipeline.stage import Stage
 from stages.batch import assembly, patience
 from stages.batch.stage import Batch
-from stages.load.stage import Load
+from stages.load.stage import RESOURCES_LOADED, Load
 from tests.processes import open_descriptors
 from tests.small_disk import SmallDisk, small_disk
 from tests.unit.batch.rows_made import frame
@@ -291,7 +291,7 @@ def test_a_loaded_batch_that_cannot_be_removed_is_loaded_again_until_it_can(
             again = await anext(told)
             assert (again.batch_id, again.resources) == ("b-1", 2)
             await come_true(stage.idle)
-            assert stage.counters["rows_loaded"] == 0, "MERGE found them"
+            assert stage.counters[RESOURCES_LOADED] == 0, "MERGE found them"
 
     asyncio.run(go())
     assert spool.list() == {}
@@ -338,7 +338,7 @@ def test_a_full_disk_for_temporary_files_is_said_and_waited_for(
             await come_true(lambda: "load_failed" in actions(said))
             disk.clear()
             await come_true(stage.idle)
-            assert stage.counters["batches_loaded"] == 1
+            assert stage.counters["batches_loaded_total"] == 1
 
     asyncio.run(go())
     (failed, *_) = [line["text"] for line in said if line["action"] == "load_failed"]

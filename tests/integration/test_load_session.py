@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,24 @@ def test_a_lost_session_is_retryable_and_the_next_load_opens_another(tmp_path: P
         loader.close()
         with connect(second.config()) as session:
             assert session.value('SELECT COUNT(*) FROM "RESOURCES"') == 2
+
+
+def test_between_loads_it_shows_whether_snowflake_answers(
+    tmp_path: Path, server: SnowflakeServer
+) -> None:
+    loader = Loader(replace(server.config(), spool_dir=tmp_path))
+    loader.ask()
+    first = loader._session
+    assert first is not None
+    loader.ask()
+    assert loader._session is first, "it is still good"
+    # As Snowflake does after hours, or an administrator.
+    first.connection.rest.delete_session()
+    loader.ask()
+    assert loader._session is not first
+    assert loader._session is not None
+    assert loader._session.value("SELECT 1") == 1
+    loader._config = replace(loader._config, snowflake_port=1)
+    with pytest.raises(Unreachable):
+        loader.ask()
+    loader.close()

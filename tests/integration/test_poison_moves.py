@@ -14,6 +14,7 @@ import pytest
 from pipeline.config import Config, load
 from pipeline.errors import BadMessage
 from stages.fetch import queue as queue_module
+from stages.fetch.counted import POISONED
 from stages.fetch.journal import LeaseJournal
 from stages.fetch.leases import LeaseBook
 from stages.fetch.placeholders import MARGIN
@@ -104,7 +105,7 @@ def test_a_fault_at_any_step_neither_doubles_nor_loses_it(
     found = letters(settings)
     assert sorted(original(json.dumps(letter)) for letter in found) == sorted(sent)
     # One whose delete was done and not answered is not counted: nobody sees it again.
-    assert counters["messages_poisoned"] >= len(sent) - (not retries)
+    assert counters[POISONED] >= len(sent) - (not retries)
     assert {(letter["reason"], letter["detail"]) for letter in found} == {("not JSON", "line 1")}
 
 
@@ -148,7 +149,7 @@ def test_a_move_that_nobody_finished_for_days_is_made_anew(settings: dict[str, s
     counters = run(config, lambda io, returns, name: move_all(io, returns, name, 1))
     [letter] = letters(settings)
     assert (letter["detail"], letter["message_id"], letter["text"]) == ("of then", "m-1", "{")
-    assert counters == {"messages_poisoned": 1}
+    assert counters == {POISONED: 1}
 
 
 def test_a_place_that_nobody_knows_of_says_what_it_is(settings: dict[str, str]) -> None:
@@ -184,5 +185,5 @@ def test_one_that_cannot_be_moved_now_comes_back_soon_and_later_each_time(
 
     # Its lease would keep it away for ten minutes.
     config = load(environ={**settings, "VISIBILITY_TIMEOUT": "600"}, needs=("queue",))
-    assert run(config, test) == {"messages_poisoned": 1}
+    assert run(config, test) == {POISONED: 1}
     assert len(letters(settings)) == 1

@@ -6,6 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from tests import secrets_seen
 from tests.standins.http_server import Answer, Request, StandIn
 
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -31,7 +32,7 @@ class Entra(StandIn):
     """
 
     life_s = LIFE_S
-    secret = "right~Secret.of-the-application"
+    secret = secrets_seen.secret("right~Secret.of-the-application")
     accept_assertions = True
 
     def __init__(self, ca: object) -> None:
@@ -82,7 +83,7 @@ class Entra(StandIn):
 
     def issue(self, audience: str) -> str:
         """A new token for this audience."""
-        token = f"token-{secrets.token_urlsafe(24)}"
+        token = secrets_seen.secret(f"token-{secrets.token_urlsafe(24)}")
         self.issued[token] = Issued(audience)
         return token
 
@@ -103,7 +104,7 @@ class Imds(StandIn):
         client = request.query.get("client_id")
         if client is not None and client != CLIENT:
             return _refuse(400, "invalid_request", "Identity not found")
-        token = f"token-{secrets.token_urlsafe(24)}"
+        token = secrets_seen.secret(f"token-{secrets.token_urlsafe(24)}")
         self.issued[token] = Issued(request.query["resource"])
         now_s = int(time.time())
         return Answer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from tests import secrets_seen
 from tests.standins.entra import TENANT, Entra
 from tests.standins.http_server import HOST, Answer, Request, StandIn
 
@@ -56,7 +57,7 @@ class KeyVault(StandIn):
         return Answer(
             200,
             {
-                "value": self.secrets[name],
+                "value": secrets_seen.secret(self.secrets[name]),
                 "id": f"{self.url}/secrets/{name}/{secrets.token_hex(16)}",
                 "attributes": {"enabled": True, "created": 1, "updated": 1},
             },

@@ -8,11 +8,12 @@ from urllib.parse import unquote
 
 import trustme
 
+from tests import secrets_seen
 from tests.standins.http_server import Answer, Request, StandIn
 
 CLIENT = "collector@example.com"
 # Signs that a form and a header mean something by.
-SECRET = "s3cret: 100% + /more~"
+SECRET = secrets_seen.secret("s3cret: 100% + /more~")
 PATH = "/oauth2/v1/token"
 
 
@@ -47,7 +48,7 @@ class TokenEndpoint(StandIn):
         scope = request.form.get("scope", "")
         if scope not in self.scopes:
             return _refuse(400, "invalid_scope", f"Not allowed: {scope}")
-        token = f"access-{secrets.token_urlsafe(24)}"
+        token = secrets_seen.secret(f"access-{secrets.token_urlsafe(24)}")
         self.issued[token] = scope
         return Answer(
             200,

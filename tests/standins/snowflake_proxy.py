@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests import secrets_seen
 from tests.acceptance.chaos.proxy import FaultProxy, _Link
 from tests.acceptance.chaos.wire import Message
 from tests.standins.snowflake_answers import MASTER_TOKEN_EXPIRED, Refusal, renewed
@@ -116,7 +117,7 @@ class SnowflakeProxy(FaultProxy):
 
     async def _ask(self, link: _Link, request: Message) -> Message:
         found = _TOKEN.search(request.head)
-        token = found[1].decode() if found else ""
+        token = secrets_seen.secret(found[1].decode()) if found else ""
         own = self._original.get(token, token)
         path = request.target
         if path.startswith(RENEWAL):

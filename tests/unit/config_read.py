@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.config import Config, load
 from pipeline.errors import ConfigError
+from tests import secrets_seen
 
-KEY = "c2VjcmV0LWtleQ=="
+KEY = secrets_seen.secret("c2VjcmV0LWtleQ==")
 CONNECTION = f"DefaultEndpointsProtocol=https;AccountName=acc;AccountKey={KEY}"
 
 

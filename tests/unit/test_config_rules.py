@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.rules import PARTS
+from tests import secrets_seen
 from tests.unit.config_read import CONNECTION, KEY, problem, problems, read
 
 ACCOUNT_URL = "https://acc.queue.core.windows.net"
@@ -404,3 +405,30 @@ def test_the_first_delay_is_not_longer_than_the_longest() -> None:
 def test_a_spool_smaller_than_a_batch_is_a_warning() -> None:
     (warning,) = read({"SPOOL_BYTES": "2048"}).warnings
     assert warning.startswith("SPOOL_BYTES")
+
+
+# ── metrics and status ──────────────────────────────────────────────────────────────────────────
+
+ALL = {**QUEUE, **SNOWFLAKE}
+OPS_TOKEN = secrets_seen.secret("of-the-status-pages-2")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1"])
+def test_this_machine_alone_asks_without_a_token(host: str) -> None:
+    assert read({**ALL, "OPS_HOST": host}, PARTS).ops_token is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.4", "collector.example.net"])
+def test_any_other_address_needs_a_token(host: str) -> None:
+    said = problem({**ALL, "OPS_HOST": host}, PARTS)
+    assert said.startswith("OPS_TOKEN: not set; needed when OPS_HOST is")
+    assert read({**ALL, "OPS_HOST": host, "OPS_TOKEN": OPS_TOKEN}, PARTS).ops_token == OPS_TOKEN
+    assert read({**ALL, "OPS_HOST": host, "OPS_PORT": "0"}, PARTS).ops_token is None
+    assert read({**ALL, "OPS_HOST": host}, ("queue",)).ops_token is None, "`send` does not listen"
+
+
+@pytest.mark.parametrize("token", ["fifteen-letters", "with a blank in its middle", "ü" * 20])
+def test_a_token_that_is_too_short_or_fits_no_header_is_refused(token: str) -> None:
+    said = problem({**ALL, "OPS_TOKEN": token}, PARTS)
+    assert said.startswith("OPS_TOKEN: got ***")
+    assert "at least 16 characters" in said

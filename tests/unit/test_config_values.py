@@ -56,6 +56,7 @@ BAD_VALUES = [
     ("OPS_HOST", "http://localhost"),
     ("LOG_LEVEL", "LOUD"),
     ("LOG_FORMAT", "xml"),
+    ("AUDIT_LOG", "a\x00b"),
     ("AZURE_CLOUD", "germany"),
     ("AZURE_CREDENTIAL", "password"),
     ("AZURE_KEYVAULT_URL", "http://localhost"),

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from pipeline import logs
+from pipeline import masking
 from pipeline.logs import add_secret, log, setup
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No secrets of other tests, and no handler left behind."""
-    monkeypatch.setattr(logs, "_lasting", set())
-    monkeypatch.setattr(logs, "_passing", type(logs._passing)())
-    monkeypatch.setattr(logs, "_secrets", [])
+    monkeypatch.setattr(masking, "_lasting", set())
+    monkeypatch.setattr(masking, "_passing", type(masking._passing)())
+    monkeypatch.setattr(masking, "_secrets", [])
     root = logging.getLogger()
     before = list(root.handlers)
     yield
@@ -121,7 +121,7 @@ def test_tokens_are_forgotten_after_many_newer_ones_and_lasting_secrets_never(
 ) -> None:
     setup("INFO", "text", "fetch")
     add_secret("password-of-old")
-    for number in range(logs.MAX_PASSING_SECRETS + 1):
+    for number in range(masking.MAX_PASSING_SECRETS + 1):
         add_secret(f"token-{number:04}", passing=True)
     log.info("password-of-old token-0000 token-0001")
     out = capsys.readouterr().out

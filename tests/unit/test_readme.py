@@ -47,8 +47,11 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
-    """Long options of a command, but for ``--help``."""
+    """Long options of a command and of its actions, but for ``--help``."""
     found = {name for action in parser._actions for name in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= {name for below in action.choices.values() for name in options(below)}
     return {name for name in found if name.startswith("--")} - {"--help"}
 
 

@@ -131,7 +131,7 @@ def test_a_blocked_scope_delays_no_other_and_is_not_given_out_before_its_time() 
     lines.refuse(Request(99, "a"), 0.0, 60.0)
     lines.add(*(Request(number, "ab"[number % 2]) for number in range(20)))
     assert [request.subscription for request in lines.drained(0.0)] == ["b"] * 10
-    assert lines.scheduler.throttled_scopes() == 1
+    assert lines.scheduler.paused_scopes() == {"reads": 1}
     assert lines.drained(59.9) == []
     assert lines.scheduler.next_wake_s() == 60.0
     assert len(lines.drained(60.0)) == 10

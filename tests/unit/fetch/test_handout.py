@@ -13,6 +13,7 @@ import pytest
 from pipeline.links import DataLink
 from pipeline.messages import InCall, LeaseRef, PlannedRequest, Returned, Work, WorkerUp
 from stages.fetch import suspects as suspicion
+from stages.fetch.counted import REDONE
 from stages.fetch.handout import EXCUSED_S, HandOut
 from stages.fetch.leases import Lease, LeaseBook
 from stages.fetch.suspects import Suspects
@@ -159,7 +160,7 @@ def test_what_a_dead_worker_held_waits_for_the_word_of_the_next_and_comes_once()
         assert Counter(fresh.handed()) == Counter(
             [(lease.ref.lease_id, 0), (lease.ref.lease_id, 1), (lease.ref.lease_id + 1, 0)]
         )
-        assert handing.counters["requests_redone"] == 3
+        assert handing.counters[REDONE] == 3
 
     run(test)
 

@@ -1,0 +1,1 @@
+"""What the collector counts: the catalogue of metrics, and each process's store of them."""

@@ -1,0 +1,1 @@
+"""How a running collector shows itself: ``/healthz``, ``/readyz``, ``/metrics`` and ``/status``."""
