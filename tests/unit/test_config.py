@@ -179,7 +179,7 @@ def test_a_profile_is_not_a_path() -> None:
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_a_secret_is_in_no_repr(name: str) -> None:
-    value = "AccountName=a;AccountKey=c2VjcmV0LWtleQ==" if "STRING" in name else "top-secret-value-1"
+    value = "AccountName=a;AccountKey=c2VjcmV0LWtleQ==" if "STRING" in name else "top-secret-text-1"
     config = load(environ={name: value}, needs=())
     assert value in config.secrets()
     assert name.lower() in repr(config)
