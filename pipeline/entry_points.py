@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+# What ``ps`` shows of each process begins so.
+TITLE = "azure-collector"
+
 STAGES = {
     "fetch": "stages.fetch.stage:Fetch",
     "execute": "stages.execute.stage:Execute",
@@ -48,6 +51,11 @@ def resolve(entry: str) -> Any:
     """Import what ``module:name`` names."""
     module, _, name = entry.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def title_of(name: str) -> str:
+    """What ``ps`` shows of a stage's process, e.g. ``azure-collector: execute 1``."""
+    return f"{TITLE}: {name.replace('-', ' ')}"
 
 
 def kind_of(name: str) -> str:

@@ -14,8 +14,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from setproctitle import setproctitle
+
 from pipeline.config import Config
-from pipeline.entry_points import STAGES, kind_of, resolve
+from pipeline.entry_points import STAGES, kind_of, resolve, title_of
 
 _fork = multiprocessing.get_context("fork")
 _spawn = multiprocessing.get_context("spawn")
@@ -43,8 +45,16 @@ class Launched:
     control: socket.socket
 
 
-def launch(name: str, config: Config, before: Before | None = None) -> Launched:
+def launch(
+    name: str, config: Config, before: Before | None = None, title: str | None = None
+) -> Launched:
     """Start a process for the stage of this name.
+
+    Args:
+        name: ``fetch``, ``execute-0``, …
+        config: settings for it.
+        before: called in the process before it becomes the stage.
+        title: what ``ps`` shows meanwhile; the stage's own if not given.
 
     It is forked from the supervisor, which has imported nothing that would not survive that: what
     all stages need is there at once, and in memory once. It is spawned where the supervisor has
@@ -57,7 +67,15 @@ def launch(name: str, config: Config, before: Before | None = None) -> Launched:
     context = _fork if forked else _spawn
     process = context.Process(
         target=_main,
-        args=(STAGES[kind_of(name)], name, config, connection, before, inherited),
+        args=(
+            STAGES[kind_of(name)],
+            name,
+            config,
+            connection,
+            before,
+            title or title_of(name),
+            inherited,
+        ),
         name=name,
         daemon=True,
     )
@@ -79,8 +97,11 @@ def _main(
     config: Config,
     control: Connection,
     before: Before | None,
+    title: str,
     inherited: Sequence[int],
 ) -> None:
+    # A forked process would be called a supervisor until it has imported everything.
+    setproctitle(title)
     # Nothing that is imported is garbage, and looking for some takes time.
     # The stage looks again once it stands.
     gc.disable()

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from setproctitle import setproctitle
 
 from pipeline.config import Config
-from pipeline.entry_points import kind_of
+from pipeline.entry_points import kind_of, title_of
 from pipeline.errors import EXIT_UNEXPECTED, CollectorError
 from pipeline.links import ControlLink, DataLink, LinkClosed
 from pipeline.logs import add_secret, log, setup, tell_suppressed
@@ -48,7 +48,6 @@ ORPHAN_GRACE_S = 2.0
 PEERS_TOLD_S = 0.4
 # A stage that could not start waits so long for the supervisor to have read why.
 FAILED_WAIT_S = 30.0
-TITLE = "azure-collector"
 # Open files, sockets and connections of a stage, where the system allows it.
 MAX_DESCRIPTORS = 65_536
 
@@ -307,7 +306,7 @@ def run_stage(stage: type[Stage], name: str, config: Config, control: Connection
     # A terminal's Ctrl-C and a group-wide SIGTERM reach every process; only the supervisor acts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    setproctitle(f"{TITLE}: {name.replace('-', ' ')}")
+    setproctitle(title_of(name))
     _raise_descriptor_limit()
     setup(config.log_level, config.log_format, name)
     for secret in config.secrets():

@@ -59,7 +59,9 @@ class Standby:
 
     def start(self) -> BaseProcess:
         """Start one."""
-        self._launched = launch(self.name, self._config, await_turn)
+        self._launched = launch(
+            self.name, self._config, await_turn, f"{TITLE}: {self.name}, starting"
+        )
         return self._launched.process
 
     def take(self) -> Launched | None:

@@ -17,7 +17,7 @@ from setproctitle import setproctitle
 
 from pipeline.child import Child
 from pipeline.config import Config
-from pipeline.entry_points import STANDBYS, links, processes
+from pipeline.entry_points import STANDBYS, links, processes, title_of
 from pipeline.errors import (
     EXIT_CRASH_LOOP,
     EXIT_DEPENDENCY,
@@ -38,7 +38,6 @@ from pipeline.messages import (
     StartFailed,
     Stop,
 )
-from pipeline.stage import TITLE
 from pipeline.standby import AFTER_S, SHORT_RUN_S, Standby
 
 # How often the loop looks around when nothing wakes it.
@@ -118,7 +117,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Run until drained, done or given up; return the exit code."""
-        setproctitle(f"{TITLE}: supervisor")
+        setproctitle(title_of("supervisor"))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
