@@ -40,6 +40,7 @@ from pipeline.messages import (
 )
 from pipeline.metrics.store import Store
 from pipeline.reporting import Reporting
+from pipeline.tracing.start import start as start_tracing
 
 HEARTBEAT_S = 0.5
 # After the supervisor's end is gone, this long for a clean close; then the process ends anyway.
@@ -74,6 +75,8 @@ class Stage:
         self.generations: dict[str, int] = {}
         self.metrics = Store()
         self.counters = self.metrics.counters
+        # None, unless traces are asked for: what is done for them only is done under that test.
+        self.tracer = start_tracing(name, kind_of(name))
         self._reporting = Reporting(self)
         self._peers_changed = asyncio.Condition()
         self._attaching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -191,7 +194,11 @@ class Stage:
         gc.enable()
         self._control.send(Ready())
         code = await self._ended
+        # Whoever failed, or has lost the supervisor, makes room for the next one at once.
+        flushed = self.spawn(self.tracer.close()) if self.tracer and not code else None
         await self.close()
+        if flushed is not None:
+            await flushed
         for task in list(self._tasks):
             task.remove_done_callback(self._task_ended)
             task.cancel()

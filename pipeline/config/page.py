@@ -58,6 +58,7 @@ These are read from the environment only.
 | `REQUESTS_CA_BUNDLE` | PEM file with the certificates to trust, for the same |
 | `{CACHE_VARIABLE}` | folder for downloads and the sandbox's data, in the place of the user's cache folder |
 | `{STATE_VARIABLE}` | folder for the spool, in the place of the user's state folder |
+| `OTEL_…` | OpenTelemetry's own: [tracing.md](tracing.md) |
 | `TMPDIR` | folder for the temporary files of `write_pandas` |
 """  # noqa: E501
 

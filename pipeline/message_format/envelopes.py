@@ -72,6 +72,8 @@ class _Head(msgspec.Struct, kw_only=True, gc=False):
     correlation_id: str | None = None
     timestamp: str | None = None
     priority: str | None = None
+    # Whatever it is, it refuses no message.
+    traceparent: msgspec.Raw = msgspec.Raw()
 
 
 class Envelope(_Head, kw_only=True, gc=False):

@@ -25,6 +25,7 @@ from pipeline.message_format import (
 )
 from pipeline.message_format.excerpts import excerpt
 from pipeline.messages import ARM, MICROSOFT_GRAPH, PlannedRequest
+from pipeline.tracing.context import normalised
 
 MAX_REQUESTS = envelopes.MAX_REQUESTS
 MAX_MESSAGE_BYTES = envelopes.MAX_MESSAGE_BYTES
@@ -46,6 +47,8 @@ BAD_PREFER = "bad prefer"
 
 METHODS = ("GET", "HEAD", "POST")
 PREFER_GRAPH = "resource-graph"
+# Ignored, as a field is that is no part of the format: it is about the message, and not part of it.
+BAD_TRACEPARENT = "traceparent (not of W3C Trace Context)"
 
 Priority = Literal["high", "normal", "low"]
 # In falling order.
@@ -67,6 +70,7 @@ class ParsedMessage(msgspec.Struct, frozen=True):
         priority: ``normal`` where the message says nothing.
         requests: in the message's order.
         unknown_fields: names that are no part of the format, where they stand; ignored.
+        traceparent: of the trace that the message belongs to, or None.
     """
 
     message_id: str | None
@@ -75,6 +79,7 @@ class ParsedMessage(msgspec.Struct, frozen=True):
     priority: Priority
     requests: list[PlannedRequest]
     unknown_fields: list[str]
+    traceparent: str | None = None
 
 
 def parse_message(raw: bytes | str, *, allow_writes: bool) -> ParsedMessage:
@@ -96,6 +101,11 @@ def parse_message(raw: bytes | str, *, allow_writes: bool) -> ParsedMessage:
         raise BadMessage(NO_REQUESTS, "api_requests is empty; takes 1 or more")
     if len(requests) > MAX_REQUESTS:
         raise envelopes.too_many(len(requests))
+    traceparent = None
+    if given := bytes(envelope.traceparent):
+        traceparent = _traceparent(given)
+        if traceparent is None and given != b"null":
+            unknown_fields = [*unknown_fields, BAD_TRACEPARENT]
     return ParsedMessage(
         message_id=envelope.message_id,
         correlation_id=envelope.correlation_id,
@@ -103,6 +113,7 @@ def parse_message(raw: bytes | str, *, allow_writes: bool) -> ParsedMessage:
         priority=_priority(envelope.priority),
         requests=[_plan(index, item, allow_writes) for index, item in enumerate(requests)],
         unknown_fields=unknown_fields,
+        traceparent=traceparent,
     )
 
 
@@ -228,6 +239,12 @@ def _priority(text: str | None) -> Priority:
     if priority is None:
         raise BadMessage(BAD_PRIORITY, f"priority is {excerpt(text)}; takes high, normal or low")
     return priority
+
+
+def _traceparent(raw: bytes) -> str | None:
+    """That of the message, from the field's JSON; None if it is none, or escaped."""
+    is_text = raw.startswith(b'"') and b"\\" not in raw
+    return normalised(raw[1:-1].decode()) if is_text else None
 
 
 def _check_text(field: str, text: str | None, reason: str, limit: int) -> None:

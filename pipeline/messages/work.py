@@ -59,6 +59,7 @@ class LeaseRef(msgspec.Struct, array_like=True, gc=False, frozen=True):
         enqueued_at_us: insertion time, microseconds since 1970 UTC.
         dequeue_count: deliveries so far, this one included.
         requests: how many requests the message has.
+        traceparent: the producer's, checked, while traces are made; else None.
     """
 
     lease_id: int
@@ -71,6 +72,7 @@ class LeaseRef(msgspec.Struct, array_like=True, gc=False, frozen=True):
     enqueued_at_us: int
     dequeue_count: int
     requests: int
+    traceparent: str | None = None
 
     def ids(self) -> dict[str, str]:
         """What a log line names the message by."""

@@ -1,12 +1,21 @@
-"""What an execute process counts of its requests and calls: a fraction of a microsecond each."""
+"""What an execute process tells of its requests and calls: a fraction of a microsecond each.
+
+But for spans, which cost some tens of them, and are made only if they are asked for.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from pipeline.messages import Outcome
 from pipeline.metrics.series import series_of
 from pipeline.metrics.store import Cell, Histogram, Store
+from stages.execute.run import RequestRun
+from stages.execute.traced import trace_request
+
+if TYPE_CHECKING:
+    from pipeline.tracing.tracer import Tracer
 
 SHARED_ANSWERS = series_of("shared_answers_total")
 HELD_BACK = series_of("requests_held_back_total")
@@ -20,13 +29,15 @@ V = TypeVar("V")
 
 
 class Counted:
-    """The counters that have labels.
+    """The counters that have labels, and the spans of requests.
 
     Args:
         metrics: of the process.
+        tracer: the same, or None if there are no traces.
     """
 
-    def __init__(self, metrics: Store) -> None:
+    def __init__(self, metrics: Store, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer
         self._calls_total = metrics.counters_of("calls_total")
         self._call_seconds = metrics.histograms_of("call_seconds")
         self._requests_total = metrics.counters_of("requests_total")
@@ -55,13 +66,16 @@ class Counted:
         lasting.counts[bisect_left(lasting.bounds, seconds)] += 1
         lasting.sum += seconds
 
-    def request(self, service: str, outcome: str) -> None:
+    def request(self, run: RequestRun, ended: Outcome) -> None:
         """A request has its outcome."""
+        service, outcome = run.planned.service, ended.outcome
         cell = self._requests.get((service, outcome))
         if cell is None:
             cell = self._requests_total(service, outcome)
             _know(self._requests, (service, outcome), cell)
         cell.value += 1.0
+        if self._tracer is not None:
+            trace_request(self._tracer, run.lease, run.planned, ended)
 
     def throttled(self, kind: str) -> None:
         """A call of a scope of this kind was refused."""

@@ -74,7 +74,7 @@ class Execute(Stage):
         )
         self._space = HoldSpace(config.spool_dir, batch_bytes=config.batch_bytes)
         self._no_room = Reminder()
-        self._counted = Counted(self.metrics)
+        self._counted = Counted(self.metrics, self.tracer)
         self._scheduler: Scheduler[RequestRun] = Scheduler()
         self._sharing: Sharing[RequestRun] = Sharing(config.cache_ttl)
         # Those whose answer is here already, asked for by another.
@@ -319,7 +319,7 @@ class Execute(Stage):
 
     def _finish(self, run: RequestRun, done: Done) -> None:
         self._answer_others(run, done.outcome)
-        self._counted.request(run.planned.service, done.outcome.outcome)
+        self._counted.request(run, done.outcome)
         self._outbox.put(run, done.held)
 
     def _written(self, runs: Sequence[RequestRun]) -> None:

@@ -63,6 +63,8 @@ class Finished:
             lease: its lease, or None when an earlier ``fetch`` held it.
         """
         self.under_way += 1
+        if lease is not None and self._returns.traces is not None:
+            lease.committed_ns = time.time_ns()
         self._line.append((ref, lease))
         self._more_deleters()
 

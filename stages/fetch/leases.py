@@ -43,6 +43,8 @@ class Lease:
     open_requests: int
     priority: int = NORMAL
     renewing: bool = False
+    # Nanoseconds since 1970, while traces are made.
+    committed_ns: int | None = None
 
     def current_ref(self, attempt: int) -> LeaseRef:
         """The reference to send along with work: today's pop receipt and this attempt."""
@@ -58,6 +60,7 @@ class Lease:
             enqueued_at_us=ref.enqueued_at_us,
             dequeue_count=ref.dequeue_count,
             requests=ref.requests,
+            traceparent=ref.traceparent,
         )
 
 

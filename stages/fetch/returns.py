@@ -11,10 +11,12 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pipeline.errors import BadMessage, DependencyError
 from pipeline.logs import log
 from pipeline.messages import LeaseRef
+from pipeline.tracing.context import message_ids
 from stages.fetch import counted
 from stages.fetch.journal import Gone, LeaseJournal, Renewed, wall_s
 from stages.fetch.leases import LEASE_MAX_AGE_S, Lease, LeaseBook
@@ -22,6 +24,10 @@ from stages.fetch.poison import Mark, envelope, fitted, moving, moving_since
 from stages.fetch.queue import LeaseLost
 from stages.fetch.queue_io import QueueIo
 from stages.fetch.queue_rest import Received
+from stages.fetch.traced import DELETED, LOST, POISONED, RELEASED, MessageTraces
+
+if TYPE_CHECKING:
+    from pipeline.tracing.tracer import Tracer
 
 # A delete that failed is tried again after this, doubling, for as long as the lease lasts.
 RETRY_FIRST_S = 0.5
@@ -49,10 +55,12 @@ class Returns:
         journal: where they are written down.
         counters: messages by how they left, leases lost and regained.
         visibility_timeout_s: length of a lease.
+        tracer: of the process, or None if there are no traces.
 
     Attributes:
         under_way: operations that have begun and must not be cut off.
         late: leases are not renewed in time, so no more should be taken.
+        traces: the messages', or None.
     """
 
     def __init__(
@@ -62,9 +70,11 @@ class Returns:
         journal: LeaseJournal,
         counters: Counter[str],
         visibility_timeout_s: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self.under_way = 0
         self.late = False
+        self.traces = MessageTraces(tracer) if tracer is not None else None
         self._io = io
         self._book = book
         self._journal = journal
@@ -86,9 +96,9 @@ class Returns:
         pop_receipt = lease.pop_receipt if lease is not None else ref.pop_receipt
         try:
             await self._io.delete(ref.queue, ref.queue_message_id, pop_receipt)
-            self._counters[counted.DELETED] += 1
+            self._deleted(ref, lease)
         except LeaseLost:
-            self._lost_when_finished(ref)
+            self._lost_when_finished(ref, lease)
         except DependencyError:
             return False
         return True
@@ -102,16 +112,25 @@ class Returns:
         """
         try:
             await self._delete(ref, lease)
-            self._counters[counted.DELETED] += 1
+            self._deleted(ref, lease)
         except LeaseLost:
-            self._lost_when_finished(ref)
+            self._lost_when_finished(ref, lease)
         except DependencyError as error:
             log.bind(action="delete_failed", **ref.ids()).warning(
                 "a finished message could not be deleted and will come again: {}", error
             )
+            if self.traces is not None:
+                self.traces.ended(ref, lease, RELEASED, type(error).__name__)
 
-    def _lost_when_finished(self, ref: LeaseRef) -> None:
+    def _deleted(self, ref: LeaseRef, lease: Lease | None) -> None:
+        self._counters[counted.DELETED] += 1
+        if self.traces is not None:
+            self.traces.ended(ref, lease, DELETED)
+
+    def _lost_when_finished(self, ref: LeaseRef, lease: Lease | None) -> None:
         self._counters.update((counted.LEASES_LOST, counted.LOST))
+        if self.traces is not None:
+            self.traces.ended(ref, lease, LOST)
         log.bind(action="lease_lost", **ref.ids()).info(
             "a finished message is someone else's now; it will be found loaded"
         )
@@ -131,7 +150,13 @@ class Returns:
             wait_s = min(RETRY_MAX_S, wait_s * 2)
 
     async def poison(
-        self, queue: str, message: Received, message_id: str | None, error: BadMessage
+        self,
+        queue: str,
+        message: Received,
+        message_id: str | None,
+        error: BadMessage,
+        traceparent: str | None = None,
+        lease: Lease | None = None,
     ) -> None:
         """Into the poison queue first, out of its own queue second.
 
@@ -140,6 +165,8 @@ class Returns:
             message: as received.
             message_id: the producer's id, where it could be read.
             error: why.
+            traceparent: the message's, where it could be read.
+            lease: its lease, if it had one.
         """
         self.under_way += 1
         mark: Mark | None = None
@@ -147,6 +174,7 @@ class Returns:
             moved, mark = begun
             message_id, error = moved.message_id, BadMessage(moved.reason, moved.detail)
         known_as = message_id or message.id
+        result, began_s = RELEASED, time.monotonic()
         try:
             if begun is None:
                 stored = envelope(
@@ -164,11 +192,13 @@ class Returns:
             receipt = await self._place(queue, message, stored, mark)
             await self._io.delete(queue, message.id, receipt)
             self._counters[counted.POISONED] += 1
+            result = POISONED
             log.bind(
                 action="poisoned", message_id=known_as, queue=queue, reason=error.reason
             ).warning("a message went to the poison queue: {}", error)
         except LeaseLost as lost:
             self._counters.update((counted.LEASES_LOST, counted.LOST))
+            result = LOST
             log.bind(action="lease_lost", message_id=known_as, queue=queue).info(
                 "lease lost ({}) on the way to the poison queue; whoever has it goes on", lost
             )
@@ -183,6 +213,11 @@ class Returns:
                 # Where that fails too, or its receipt has changed, it comes when its lease ends.
                 await self._io.release(queue, message.id, message.pop_receipt, after_s)
         finally:
+            if self.traces is not None and lease is not None:
+                self.traces.ended(lease.ref, lease, result, error.reason)
+            elif self.traces is not None:
+                ids = message_ids(queue, message.id, message.dequeue_count, traceparent)
+                self.traces.refused(ids, queue, known_as, began_s, result, error.reason)
             self.under_way -= 1
 
     async def _place(self, queue: str, message: Received, stored: str, mark: Mark | None) -> str:
@@ -270,6 +305,8 @@ class Returns:
         if self._book.drop(lease.ref.lease_id) is not None:
             self._journal.append(Gone(lease.ref.lease_id))
             self._counters.update((counted.LEASES_LOST, counted.LOST))
+            if self.traces is not None:
+                self.traces.ended(lease.ref, lease, LOST)
             log.bind(action="lease_lost", **lease.ref.ids()).info(
                 "lease lost ({}); its rows merge", why
             )
@@ -308,7 +345,7 @@ class Returns:
             dequeue_count=ref.dequeue_count,
             inserted_at=datetime.fromtimestamp(ref.enqueued_at_us / 1e6, UTC),
         )
-        await self.poison(ref.queue, message, ref.message_id, error)
+        await self.poison(ref.queue, message, ref.message_id, error, lease=lease)
         self._journal.append(Gone(ref.lease_id))
 
     async def release(self, lease: Lease, after_s: int = 0) -> None:
@@ -326,4 +363,6 @@ class Returns:
                 "not released; it comes back when its lease ends: {}", error
             )
         finally:
+            if self.traces is not None:
+                self.traces.ended(ref, lease, RELEASED)
             self.under_way -= 1

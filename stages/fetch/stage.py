@@ -93,7 +93,12 @@ class Fetch(Stage):
         self.counters.update(counted.FROM_THE_START)
         self._journal = LeaseJournal(config.spool_dir, lambda: map(held, self._book))
         self._returns = Returns(
-            self._io, self._book, self._journal, self.counters, config.visibility_timeout
+            self._io,
+            self._book,
+            self._journal,
+            self.counters,
+            config.visibility_timeout,
+            self.tracer,
         )
         self._finished = Finished(self._returns, self._journal, self.spawn, self._deleted)
         self._resume = Resume(
@@ -280,8 +285,8 @@ class Fetch(Stage):
                     f"{self.config.max_dequeue_count}",
                 )
         except BadMessage as error:
-            message_id = parsed.message_id if parsed is not None else None
-            self.spawn(self._returns.poison(queue, message, message_id, error))
+            message_id, trace = (parsed.message_id, parsed.traceparent) if parsed else (None, None)
+            self.spawn(self._returns.poison(queue, message, message_id, error, trace))
             return None
         if parsed.unknown_fields:
             log.bind(action="unknown_fields", message_id=parsed.message_id or message.id).debug(
@@ -298,6 +303,7 @@ class Fetch(Stage):
             enqueued_at_us=int(message.inserted_at.timestamp() * 1_000_000),
             dequeue_count=message.dequeue_count,
             requests=len(parsed.requests),
+            traceparent=parsed.traceparent if self.tracer is not None else None,
         )
         priority = PRIORITIES.index(parsed.priority)
         lease = self._book.add(ref, text, parsed.requests, asked_s, priority)

@@ -27,6 +27,7 @@ from stages.load.failures import WHAT
 from stages.load.loader import Loaded, Loader
 from stages.load.pace import Pace
 from stages.load.pruning import Pruning
+from stages.load.traced import trace_failure, trace_load
 
 # A failed load is tried again after this, doubling, with jitter.
 RETRY_FIRST_S = 0.5
@@ -178,6 +179,8 @@ class Load(Stage):
             except DependencyError as error:
                 self._note_failure(error)
                 self.counters[FAILED] += 1
+                if self.tracer is not None:
+                    trace_failure(self.tracer, started_s, turn.plan, error)
                 await self._wait_after(error, turn.plan)
             finally:
                 self._loading = False
@@ -246,6 +249,8 @@ class Load(Stage):
         self.counters[REQUESTS_LOADED] += loaded.requests
         self.counters["rows_set_aside_total"] += loaded.set_aside
         self._snowflake.answered(time.monotonic())
+        if self.tracer is not None:
+            trace_load(self.tracer, started_s, receipts)
         log.bind(
             action="loaded",
             batches=[receipt.batch_id for receipt in receipts],

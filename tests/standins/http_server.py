@@ -22,13 +22,14 @@ BODY_MAX_BYTES = 1 << 20
 
 @dataclass
 class Request:
-    """One request: ``query`` and ``form`` are decoded."""
+    """One request: ``query`` and ``form`` are decoded, ``body`` is as it came."""
 
     method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
     form: dict[str, str]
+    body: bytes = b""
 
 
 @dataclass
@@ -144,7 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         parts = urlsplit(self.path)
         size = min(int(self.headers.get("Content-Length") or 0), BODY_MAX_BYTES)
-        form = dict(parse_qsl(self.rfile.read(size).decode()))
+        body = self.rfile.read(size)
+        form = dict(parse_qsl(body.decode(errors="replace")))
         answer = self.server.owner.answer(
             Request(
                 method=self.command,
@@ -152,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
                 query=dict(parse_qsl(parts.query)),
                 headers={name.lower(): value for name, value in self.headers.items()},
                 form=form,
+                body=body,
             )
         )
         if answer is None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from opentelemetry import environment_variables
+from opentelemetry.sdk import environment_variables as sdk_environment_variables
 
 import pipeline
 from pipeline import errors, tables
@@ -38,6 +40,13 @@ from tests.said_in_code import is_said
 OPERATIONS, SECURITY = "docs/operations.md", "docs/security.md"
 # Variables that are no settings: the platform's, and folders that are named before settings are.
 HEARD = {"HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "TMPDIR", CACHE_VARIABLE, STATE_VARIABLE}
+# What OpenTelemetry's SDK reads.
+OTEL = {
+    name
+    for module in (environment_variables, sdk_environment_variables)
+    for name in vars(module)
+    if name.startswith("OTEL_")
+}
 # Names in upper case that are Azure's, Snowflake's or Kubernetes' own.
 FOREIGN = {
     "AUTO_RESUME", "AUTO_SUSPEND", "QUERY_HISTORY", "QUERY_TAG", "RSA_PUBLIC_KEY", "PARSE_JSON",
@@ -95,7 +104,7 @@ def test_every_variable_that_is_given_a_value_is_a_setting_or_used_in_the_page(p
 @pytest.mark.parametrize("page", PAGES)
 def test_every_name_in_upper_case_is_one_of_ours(page: str) -> None:
     columns = {name for table in schema.COLUMNS.values() for name in table.names}
-    known = {*BY_NAME, *HEARD, *FOREIGN, *schema.OBJECTS, *columns, migrations.RECORD}
+    known = {*BY_NAME, *HEARD, *OTEL, *FOREIGN, *schema.OBJECTS, *columns, migrations.RECORD}
     known |= {*tables.REQUESTS.names, *columns_of_views()}
     for code in inline_code(page):
         if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", code):
