@@ -32,7 +32,7 @@ LOAD, SENT_AT_ONCE, BAD_EACH = 100, 20, 5
 # Of the requests, how many a fault befalls.
 CHANCE = {"queue": 0.3, "arm": 0.3, "snowflake": 0.4}
 # How often each fault has to befall one. There are few requests to Snowflake, a dozen a load.
-WANTED = {"queue": 4, "arm": 5, "snowflake": 2}
+WANTED = {"queue": 3, "arm": 3, "snowflake": 1}
 # What a blackhole holds up once clients have given up and come again.
 HELD = {"queue": 8, "arm": 16, "snowflake": 2}
 PHASE_LIMIT_S = 90.0

@@ -90,6 +90,7 @@ def test_a_short_wait_is_waited_for_and_holds_up_no_other(
 
 
 @pytest.mark.soak
+@pytest.mark.soak
 def test_what_is_refused_every_time_ends_as_throttled(job: Job, settings: dict[str, str]) -> None:
     throttled = job.arm.catalogue()["subscriptions"][0]
     send(job, throttled, 1)

@@ -98,6 +98,7 @@ def test_tokens_that_end_in_mid_run_cost_no_call(
     job.assert_whole()
 
 
+@pytest.mark.soak
 def test_a_token_that_is_revoked_and_not_replaced_is_an_outcome_that_says_why(
     entra: Expiring, job: Job, settings: dict[str, str], tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_killed_stages_are_replaced_while_the_others_stay(job: Job, tmp_path: Pa
 
 
 @pytest.mark.soak
+@pytest.mark.soak
 def test_every_stage_killed_at_once(job: Job, tmp_path: Path) -> None:
     with collector(job.settings, tmp_path / "out") as running:
         pids = running.await_stages()
