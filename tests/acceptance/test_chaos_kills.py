@@ -30,7 +30,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 @pytest.mark.parametrize(
     ("times", "messages", "least_of_each"),
     [
-        pytest.param(21, 1_000, 1, id="short", marks=pytest.mark.alone),
+        pytest.param(14, 700, 1, id="short", marks=pytest.mark.alone),
         pytest.param(kills.KILLS, kills.MESSAGES, 3, id="long", marks=pytest.mark.soak),
     ],
 )

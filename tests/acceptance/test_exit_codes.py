@@ -196,6 +196,7 @@ def test_what_is_refused_is_told_with_what_to_check(
     assert ended.seconds < START_LIMIT_S
 
 
+@pytest.mark.soak
 def test_a_role_that_may_read_only_is_told_before_anything_is_collected(
     settings: dict[str, str],
 ) -> None:

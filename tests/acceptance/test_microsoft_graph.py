@@ -137,6 +137,7 @@ def test_a_link_to_another_origin_is_not_followed(
     assert arm.seen_tokens == []
 
 
+@pytest.mark.soak
 def test_a_token_for_arm_is_never_one_for_microsoft_graph(
     settings: dict[str, str], entra: Entra, arm: Arm, msgraph: MicrosoftGraph
 ) -> None:

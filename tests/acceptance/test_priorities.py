@@ -85,6 +85,7 @@ def test_a_long_message_delays_no_short_one(
     assert max(found["short"]) < 75
 
 
+@pytest.mark.soak
 def test_a_queue_of_lower_priority_is_late_and_does_not_starve(
     arm: SimulatorControl, settings: dict[str, str]
 ) -> None:

@@ -147,6 +147,7 @@ def loaded(settings: dict[str, str], running: Running, message_id: str) -> list[
     return found
 
 
+@pytest.mark.soak
 def test_within_the_ttl_nothing_is_asked_and_after_it_what_has_an_etag_if_it_changed(
     arm: SimulatorControl, settings: dict[str, str], tmp_path: Path
 ) -> None:

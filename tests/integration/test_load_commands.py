@@ -21,6 +21,7 @@ def failed(server: SnowflakeServer, **changes: str) -> list[Check]:
     return [check for check in run_checks(server.config(**changes)) if not check.ok]
 
 
+@pytest.mark.soak
 def test_every_check_passes_before_and_after_the_tables_are_made(tmp_path: Path) -> None:
     with running(tmp_path) as fresh:
         for _ in range(2):
