@@ -79,7 +79,6 @@ class Contestant:
             {
                 **place.settings,
                 "PYTHONPATH": str(ROOT),
-                "PYTHONDONTWRITEBYTECODE": "1",
                 "OPS_PORT": "0",
                 "LOG_FORMAT": "json",
             }
