@@ -49,7 +49,6 @@ class Pages:
     """
 
     def __init__(self, view: View, token: str | None) -> None:
-        self._view = view
         self._token = token.encode() if token is not None else None
         # Probes are told without a token: an orchestrator has none, and they name no one's data.
         self._open: dict[str, Callable[[], Page]] = {
