@@ -122,6 +122,7 @@ def _become_nobody(control: Connection, inherited: Sequence[int]) -> None:
     # that is this process's by then.
     gc.freeze()
     signal.set_wakeup_fd(-1)
+    # A terminal's Ctrl-C and a group-wide SIGTERM reach every process; only the supervisor acts.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))

@@ -11,7 +11,6 @@ import contextlib
 import gc
 import os
 import resource
-import signal
 import socket
 import sys
 import time
@@ -310,9 +309,6 @@ class Stage:
 
 def run_stage(stage: type[Stage], name: str, config: Config, control: Connection) -> None:
     """Entry point of a spawned stage process; does not return."""
-    # A terminal's Ctrl-C and a group-wide SIGTERM reach every process; only the supervisor acts.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     setproctitle(title_of(name))
     _raise_descriptor_limit()
     setup(config.log_level, config.log_format, name)

@@ -8,7 +8,6 @@ the stage with the first word on its control link.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -87,8 +86,6 @@ class Standby:
 
 def await_turn(name: str, control: Connection) -> None:
     """In the process: wait for the first word on the control link; end when nobody is left."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     setproctitle(f"{TITLE}: {name}")
     with socket.socket(fileno=os.dup(control.fileno())) as waiting:
         waiting.setblocking(True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from pipeline.messages.base import Link
@@ -111,6 +113,11 @@ class ScopeLevel(msgspec.Struct, array_like=True, gc=False, frozen=True):
     size: float | None
     paused_s: float
     waiting: bool
+
+    def urgency(self) -> tuple[bool, float]:
+        """For sorting: those that pause come first, then those with the least part left."""
+        left = math.inf if self.left is None else self.left / max(1.0, self.size or 1.0)
+        return not self.paused_s, left
 
 
 class Heartbeat(Link, frozen=True):

@@ -7,7 +7,6 @@ import socket
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from itertools import islice
 
 from pipeline import __version__
 from pipeline.child import Child
@@ -220,23 +219,18 @@ class View:
         )
 
     def _scopes(self) -> list[shown.Scope]:
-        found = [
-            shown.Scope(child.name, of.kind, of.id, of.left, of.size, of.paused_s, of.waiting)
-            for child in self._children
-            for of in child.scopes
+        told = [(child.name, of) for child in self._children for of in child.scopes]
+        lowest = sorted(told, key=lambda one: one[1].urgency())[:MAX_SCOPES]
+        return [
+            shown.Scope(name, of.kind, of.id, of.left, of.size, of.paused_s, of.waiting)
+            for name, of in lowest
         ]
-        return list(islice(sorted(found, key=_by_level), MAX_SCOPES))
 
     def _recent(self) -> list[shown.Event]:
         events = [event for child in self._children for event in child.events]
         events += self._events.recent()
         latest = sorted(events, key=lambda event: event.at)[-MAX_EVENTS:]
         return [shown.Event(e.at, e.level, e.process, e.action, e.message) for e in latest]
-
-
-def _by_level(scope: shown.Scope) -> tuple[bool, float]:
-    left = float("inf") if scope.left is None else scope.left / max(1.0, scope.size or 1.0)
-    return not scope.paused_s, left
 
 
 def _queue(gauges: dict[str, float], messages_per_s: float) -> shown.Queue:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from itertools import islice
 
@@ -24,7 +23,7 @@ def lowest(scopes: Iterable[tuple[Bucket, bool]], now_s: float) -> list[ScopeLev
         now_s: monotonic seconds.
     """
     found = [_level(bucket, waiting, now_s) for bucket, waiting in islice(scopes, MAX_LOOKED_AT)]
-    return sorted(found, key=_order)[:MAX_TOLD]
+    return sorted(found, key=ScopeLevel.urgency)[:MAX_TOLD]
 
 
 def _level(bucket: Bucket, waiting: bool, now_s: float) -> ScopeLevel:
@@ -38,11 +37,6 @@ def _level(bucket: Bucket, waiting: bool, now_s: float) -> ScopeLevel:
         paused_s=round(bucket.gate.blocked_for_s(now_s), 1),
         waiting=waiting,
     )
-
-
-def _order(level: ScopeLevel) -> tuple[bool, float]:
-    left = math.inf if level.left is None else level.left / max(1.0, level.size or 1.0)
-    return not level.paused_s, left
 
 
 def shortened(subscription_id: str) -> str:
