@@ -15,7 +15,7 @@ TITLE = "azure-collector"
 STAGES = {
     "fetch": "stages.fetch.stage:Fetch",
     "execute": "stages.execute.stage:Execute",
-    "batch": "stages.batch.stage:Batch",
+    "batch": "stages.batch.process:Batch",
     "load": "stages.load.stage:Load",
 }
 

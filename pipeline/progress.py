@@ -10,19 +10,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.metrics.series import by_label, by_name, series_of
+from pipeline.metrics.series import by_name
+from pipeline.run_summary import DELETED, ROWS, summary_fields
 from pipeline.supervisor import Supervisor
 
 # The rate of calls is shown over so many seconds.
 RATE_WINDOW_S = 5.0
 REFRESHES_PER_S = 4
-
-OUTCOMES = ("complete", "not_found", "forbidden", "rejected", "throttled", "failed")
-
-
-DELETED = series_of("messages_finished_total", "deleted")
-POISONED = series_of("messages_finished_total", "poisoned")
-ROWS = series_of("rows_loaded_total", "RESOURCES")
 
 
 class Progress:
@@ -70,26 +64,6 @@ class Progress:
 def _paused(supervisor: Supervisor) -> float:
     gauges = (child.gauges for child in supervisor.children.values())
     return sum(by_name(of_one)["scopes_paused"] for of_one in gauges)
-
-
-def summary_fields(supervisor: Supervisor) -> dict[str, float]:
-    """The run in numbers."""
-    totals = supervisor.totals()
-    names = by_name(totals)
-    outcomes = by_label(totals, "requests_total", "outcome")
-    fields = {
-        "seconds": round(supervisor.seconds, 1),
-        "messages": totals[DELETED],
-        "poisoned": totals[POISONED],
-        "requests": names["requests_total"],
-        **{name: outcomes[name] for name in OUTCOMES if outcomes[name]},
-        "calls": names["calls_total"],
-        "throttled_calls": names["throttled_total"],
-        "rows_loaded": totals[ROWS],
-        "batches": totals["batches_loaded_total"],
-        "restarts": float(sum(child.restarts for child in supervisor.children.values())),
-    }
-    return {name: int(value) if name != "seconds" else value for name, value in fields.items()}
 
 
 def summary(supervisor: Supervisor, console: Console | None = None) -> None:

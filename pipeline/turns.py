@@ -25,6 +25,8 @@ class WeightedTurns:
         Args:
             wanting: numbers of the lines that somebody stands in, at least one.
         """
+        if len(wanting) == 1:
+            return wanting[0]
         return max(wanting, key=lambda line: (self._credits[line] + self._weights[line], -line))
 
     def charge(self, taken: int, wanting: Sequence[int]) -> None:

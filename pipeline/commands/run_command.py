@@ -8,15 +8,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pipeline.audit_run import audited
 from pipeline.config import Config
 from pipeline.disk import is_full
 from pipeline.errors import EXIT_DONE, ConfigError, Unreachable
 from pipeline.logs import log, setup
-from pipeline.progress import Progress, summary, summary_fields
+from pipeline.run_summary import summary_fields
 from pipeline.slots import claim_slot
 from pipeline.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from pipeline.progress import Progress
 
 # Collectors on one host that share a SPOOL_DIR, each with a folder of its own in it.
 MAX_COLLECTORS = 64
@@ -70,10 +74,8 @@ def _listening(config: Config) -> Iterator[socket.socket | None]:
 async def _supervise(
     config: Config, until_empty: bool, live: bool, listener: socket.socket | None
 ) -> int:
-    progress = Progress() if live else None
     supervisor = Supervisor(config, until_empty=until_empty)
-    if progress is not None:
-        supervisor.on_tick.append(lambda: progress.update(supervisor))
+    progress = _progress(supervisor) if live else None
     async with AsyncExitStack() as stack:
         if listener is not None:
             from pipeline.ops.serving import serving
@@ -86,7 +88,18 @@ async def _supervise(
     if supervisor.problem:
         print(f"azure-collector: {supervisor.problem}", file=sys.stderr)
     if live:
+        from pipeline.progress import summary
+
         summary(supervisor)
     elif code == EXIT_DONE:
         log.bind(action="summary", **summary_fields(supervisor)).info("collected")
     return code
+
+
+def _progress(supervisor: Supervisor) -> Progress:
+    # A service has no terminal, and every process forked from it no use for one's libraries.
+    from pipeline.progress import Progress
+
+    progress = Progress()
+    supervisor.on_tick.append(lambda: progress.update(supervisor))
+    return progress

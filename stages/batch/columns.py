@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ def resources_of(frames: Sequence[Rows], batch_id: str) -> pa.RecordBatch:
     rows = [row for frame in frames for row in frame.resources]
     # What all rows of a frame share.
     of_rows = [frame for frame in frames for _ in frame.resources]
-    columns = {
+    columns: dict[str, list[Any]] = {
         "ROW_KEY": [row.row_key for row in rows],
         "MESSAGE_ID": [frame.lease.message_id for frame in of_rows],
         "CORRELATION_ID": [frame.lease.correlation_id for frame in of_rows],
@@ -32,7 +33,7 @@ def resources_of(frames: Sequence[Rows], batch_id: str) -> pa.RecordBatch:
         "BODY_HASH": [row.body_hash for row in rows],
         "ENQUEUED_AT": [frame.lease.enqueued_at_us for frame in of_rows],
         "COLLECTED_AT": [row.collected_at_us for row in rows],
-        "BATCH_ID": pa.repeat(batch_id, len(rows)),
+        "BATCH_ID": [batch_id] * len(rows),
         "SOURCE": [row.source for row in rows],
         "CACHED": [row.cached for row in rows],
     }
@@ -46,7 +47,7 @@ def requests_of(frames: Sequence[Rows], batch_id: str) -> pa.RecordBatch:
     leases = [frame.lease for frame in frames]
     requests = [frame.request for frame in frames]
     outcomes = [outcome for _, outcome in ended]
-    columns = {
+    columns: dict[str, list[Any]] = {
         "MESSAGE_ID": [lease.message_id for lease in leases],
         "REQUEST_INDEX": [request.index for request in requests],
         "CORRELATION_ID": [lease.correlation_id for lease in leases],
@@ -67,7 +68,7 @@ def requests_of(frames: Sequence[Rows], batch_id: str) -> pa.RecordBatch:
         "DEQUEUE_COUNT": [lease.dequeue_count for lease in leases],
         "STARTED_AT": [outcome.started_at_us for outcome in outcomes],
         "COMPLETED_AT": [outcome.completed_at_us for outcome in outcomes],
-        "BATCH_ID": pa.repeat(batch_id, len(outcomes)),
+        "BATCH_ID": [batch_id] * len(outcomes),
         "SOURCE": [outcome.source for outcome in outcomes],
         "CACHED": [outcome.cached for outcome in outcomes],
         "BODY_HASH": [outcome.body_hash for outcome in outcomes],
@@ -76,9 +77,6 @@ def requests_of(frames: Sequence[Rows], batch_id: str) -> pa.RecordBatch:
     return _batch(columns, tables.REQUESTS)
 
 
-def _batch(columns: dict[str, list[object] | pa.Array], schema: pa.Schema) -> pa.RecordBatch:
-    arrays = [
-        column if isinstance(column, pa.Array) else pa.array(column, field.type)
-        for field, column in ((field, columns[field.name]) for field in schema)
-    ]
+def _batch(columns: dict[str, list[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array(columns[field.name], field.type) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

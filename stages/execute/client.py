@@ -30,7 +30,12 @@ _READ = (
     "location",
     "request-id",
     "retry-after",
-    "x-ms-",
+    "x-ms-arg-",
+    "x-ms-ratelimit-",
+    "x-ms-request-id",
+    "x-ms-resource-graph-",
+    "x-ms-retry-after",
+    "x-ms-user-quota-",
 )
 # Their names as servers spell them, known once seen.
 MAX_NAMES_READ = 1_000
@@ -213,6 +218,7 @@ class _Exchange:
         self._seen = 0.0
         self._request_bytes = 1
         curl.setopt(pycurl.WRITEFUNCTION, self._take)
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
 
     def begin(
         self,
@@ -240,8 +246,7 @@ class _Exchange:
             curl.setopt(pycurl.FRESH_CONNECT, int(self._fresh))
         # Without what libcurl adds.
         self._request_bytes = len(url) + self._lines_bytes + len(body or b"")
-        self._lines = []
-        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        self._lines.clear()
         self._parts = []
         self._size = 0
         self._seen = 0.0

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pipeline.disk import reserve_bytes, room_of
 from pipeline.links import frame
@@ -61,8 +62,7 @@ class HoldSpace:
             return self._used_bytes <= self._memory_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """The rows of a request that is done.
 
     Valid until the rows are discarded, and any number of times: a link may have to be written anew.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urljoin, urlsplit
 
 # Nothing in a link that a parser could drop or read differently.
@@ -57,6 +58,10 @@ class Origin:
         return cls(parts.scheme, host, port if port is not None else _DEFAULT_PORTS[parts.scheme])
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = _DEFAULT_PORTS[self.scheme] == self.port
         return f"{self.scheme}://{host}" + ("" if default else f":{self.port}")

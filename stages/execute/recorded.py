@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from pipeline.messages import Outcome
 from stages.execute.rows import Page
 
@@ -17,8 +19,7 @@ _ELEMENT_BYTES = 64
 SHARED_OUTCOMES = frozenset({"complete", "not_found", "forbidden", "rejected"})
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedPage:
+class RecordedPage(Struct, frozen=True):
     """A page as it was read.
 
     Attributes:

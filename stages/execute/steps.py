@@ -1,9 +1,14 @@
-"""What comes after a call: another one, a wait, or the end."""
+"""What comes after a call: another one, a wait, or the end.
+
+What is made for every call is a ``Struct``: a frozen dataclass takes three times as long to make.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.messages import Outcome
 from stages.execute.held import Held
@@ -30,8 +35,7 @@ class Limits:
     put_off_until: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """What to ask next."""
 
     method: str
@@ -40,8 +44,7 @@ class Call:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """The request goes on after a wait.
 
     Attributes:
@@ -82,8 +85,7 @@ class HeldBack:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """The request has its outcome; what is held is for ``batch``."""
 
     outcome: Outcome
