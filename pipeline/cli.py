@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import __version__
-from pipeline.errors import EXIT_CONFIG, CollectorError
+from pipeline.errors import EXIT_CONFIG, EXIT_DONE, CollectorError
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -76,9 +77,16 @@ def _run(options: argparse.Namespace) -> int:
         from pipeline.commands.local_command import run_local
 
         return run_local(_overrides(options), ENV_FILE)
+    # The supervisor will drain. Until it listens, nothing is held: that is a drain of nothing.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     from pipeline.commands.run_command import run_collector
 
     return run_collector(_config(options), until_empty=options.until_empty)
+
+
+def _leave(_number: int, _frame: object) -> None:
+    raise SystemExit(EXIT_DONE)
 
 
 def _test_connection(options: argparse.Namespace) -> int:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +22,7 @@ from tests.acceptance.command import (
     START_LIMIT_S,
     Ended,
     command,
+    environment,
     with_endpoint,
     with_key,
 )
@@ -241,3 +246,25 @@ def test_what_it_collects_it_says_in_its_summary_without_secrets(settings: dict[
     lines = [json.loads(line) for line in ended.out.splitlines()]
     [summary] = [line for line in lines if line["action"] == "summary"]
     assert (summary["messages"], summary["complete"]) == (1, 1)
+
+
+# ── told to stop before anything stands: 0 ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_settings_are_read_is_a_drain_of_nothing(
+    shared_sandbox: Sandbox, tmp_path: Path, number: signal.Signals
+) -> None:
+    os.mkfifo(tmp_path / ".env")  # which is read for as long as somebody may write to it
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline"],
+        env=environment(shared_sandbox.settings), cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        with (tmp_path / ".env").open("w"):
+            process.send_signal(number)
+            out, _ = process.communicate(timeout=START_LIMIT_S)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (0, "")
