@@ -60,10 +60,10 @@ def begin(_name: str, _control: Connection) -> None:
         finally:
             in_write_pandas_s += time.process_time() - before_s
 
-    def timed_load(self: Loader, batches: Sequence[Any]) -> Any:
+    def timed_load(self: Loader, batches: Sequence[Any], *way: Any) -> Any:
         began_s, start_s = time.time(), time.monotonic()
         processor_s, write_pandas_s = time.process_time(), in_write_pandas_s
-        loaded = load(self, batches)
+        loaded = load(self, batches, *way)
         note = LoadNote(
             began_s=began_s,
             seconds=time.monotonic() - start_s,

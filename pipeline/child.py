@@ -168,6 +168,10 @@ class Child:
         self.ready = self.idle = False
         return cause
 
+    def not_started(self) -> None:
+        """The system gave no process for this place: one more death in a row."""
+        self._deaths_in_a_row += 1
+
     def excuse(self) -> None:
         """The last death was no fault of the process's own."""
         self._deaths_in_a_row = max(0, self._deaths_in_a_row - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -29,6 +30,9 @@ _STANDARD_STREAMS = 3
 _OPEN_DESCRIPTORS = Path("/proc/self/fd")
 _THREADS = Path("/proc/self/task")
 
+# <linux/prctl.h>: the signal that a process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
 # Called in the process, with the stage's libraries imported, before it becomes the stage.
 Before = Callable[[str, Connection], None]
 
@@ -55,6 +59,9 @@ def launch(
         config: settings for it.
         before: called in the process before it becomes the stage.
         title: what ``ps`` shows meanwhile; the stage's own if not given.
+
+    Raises:
+        OSError: the system has no process or descriptor left for it.
 
     It is forked from the supervisor, which has imported nothing that would not survive that: what
     all stages need is there at once, and in memory once. It is spawned where the supervisor has
@@ -84,6 +91,10 @@ def launch(
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         process.start()
+    except OSError:
+        ours.close()
+        connection.close()
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     # Closed here, or the death of the child would not be an EOF.
@@ -106,6 +117,7 @@ def _main(
     # The stage looks again once it stands.
     gc.disable()
     _become_nobody(control, inherited)
+    _go_on_when_orphaned()
     for variable, value in _NO_THREADS.items():
         os.environ.setdefault(variable, value)
     from pipeline.stage import run_stage
@@ -130,6 +142,15 @@ def _become_nobody(control: Connection, inherited: Sequence[int]) -> None:
     for descriptor in inherited:
         if descriptor != control.fileno():
             os.close(descriptor)
+
+
+def _go_on_when_orphaned() -> None:
+    """See the supervisor's death even while this process is stopped (SIGSTOP): it would never end.
+
+    To one that runs SIGCONT is nothing.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
 
 
 def _may_fork() -> bool:

@@ -1,19 +1,23 @@
 """The spool: a folder of sealed batches that survive every process of the collector.
 
 A sealed batch is one file, ``<batch id>.arrow``: three Arrow IPC streams one after another
-(resources, requests, parts), written under another name, fsynced and renamed. Batch ids sort by
-time, so a listing is the order of loading. The parts say which leases the rows belong to.
+(resources, requests, parts) and a checksum, written under another name, fsynced and renamed. Batch
+ids sort by time, so a listing is the order of loading. The parts say which leases the rows belong
+to.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import struct
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pyarrow as pa
@@ -28,6 +32,15 @@ from pipeline.undecodable import UNDECODABLE
 SUFFIX = ".arrow"
 # A file under this name was not finished when its writer died; it is removed at the next start.
 UNFINISHED = ".part"
+# A batch that cannot be read, kept for a person to look at.
+DAMAGED = ".damaged"
+# With more of them than this, the oldest are removed: the disk is broken, and they would fill it.
+DAMAGED_KEPT = 10
+
+# At a file's end: these bytes, then CRC-32 of all before them. Arrow itself would hand on damaged
+# bytes as rows, or end the process that reads them.
+_MAGIC = b"AZCS"
+_SEAL = struct.Struct("<4sI")
 
 _PARTS = pa.schema([pa.field("PARTS", pa.binary(), nullable=False)])
 _encode_parts = msgspec.msgpack.Encoder().encode
@@ -108,9 +121,11 @@ class Spool:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with open(descriptor, "wb") as file:
+                summed = _Summed(file)
                 for table in (resources, requests, parts_table):
-                    with pa.ipc.new_stream(file, table.schema) as stream:
+                    with pa.ipc.new_stream(summed, table.schema) as stream:
                         stream.write_table(table)
+                file.write(_SEAL.pack(_MAGIC, summed.crc))
                 file.flush()
                 os.fsync(file.fileno())
                 size = file.tell()
@@ -118,7 +133,7 @@ class Spool:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-        self._sync_folder()
+        sync_folder(self.folder)
         return size
 
     def list(self) -> dict[str, int]:
@@ -153,9 +168,16 @@ class Spool:
         self.path(batch_id).unlink(missing_ok=True)
 
     def set_aside(self, batch_id: str) -> Path:
-        """Rename a batch that cannot be read to ``<batch id>.damaged`` and return its new path."""
+        """Rename a batch that cannot be read to ``<batch id>.damaged`` and return its new path.
+
+        Only the newest :data:`DAMAGED_KEPT` are kept.
+        """
         path = self.path(batch_id)
-        return path.rename(path.with_suffix(".damaged"))
+        aside = path.rename(path.with_suffix(DAMAGED))
+        for old in sorted(self.folder.glob("*" + DAMAGED))[:-DAMAGED_KEPT]:
+            with suppress(OSError):  # it only takes room
+                old.unlink()
+        return aside
 
     def adopt(self) -> int:
         """Take over the batches of collectors that ran on this host before and run no more.
@@ -195,18 +217,57 @@ class Spool:
             path.unlink(missing_ok=True)
         return len(left)
 
-    def _sync_folder(self) -> None:
-        # The rename itself is durable only once the folder's entry is on the disk.
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk take what was renamed in a folder: a rename lasts only from then on."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _Summed:
+    """A file that is written to, and the checksum of what was. Arrow asks it for no more."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.crc = 0
+
+    def write(self, data: bytes | memoryview) -> int:
+        self.crc = zlib.crc32(data, self.crc)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _is_checked(batch_id: str, file: pa.MemoryMappedFile, size_bytes: int) -> bool:
+    """Whether the file has a checksum, which is right; a version before it has sealed none.
+
+    Raises:
+        DamagedBatch: it is wrong.
+    """
+    if size_bytes < _SEAL.size:
+        return False
+    magic, crc = _SEAL.unpack(file.read_at(_SEAL.size, size_bytes - _SEAL.size))
+    if magic != _MAGIC:
+        return False
+    if zlib.crc32(file.read_buffer(size_bytes - _SEAL.size)) != crc:
+        raise DamagedBatch(f"batch {batch_id} is not as it was sealed: its checksum differs")
+    file.seek(0)
+    return True
 
 
 def _read(batch_id: str, file: pa.MemoryMappedFile, size_bytes: int) -> SealedBatch:
     try:
+        checked = _is_checked(batch_id, file, size_bytes)
         resources, requests, parts = (pa.ipc.open_stream(file).read_all() for _ in range(3))
+        if not checked:
+            for rows in (resources, requests, parts):
+                rows.validate(full=True)
         return SealedBatch(
             batch_id=batch_id,
             # Another version may have sealed it, before an upgrade or beside this one.

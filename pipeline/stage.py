@@ -80,6 +80,7 @@ class Stage:
         self._peers_changed = asyncio.Condition()
         self._attaching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._drained_peers: set[str] = set()
+        self._drained = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -239,6 +240,8 @@ class Stage:
                 self._drained_peers.discard(peer)
                 self._peers_changed.notify_all()
             await self.on_peer(peer, attach.generation)
+            if self._drained:  # one that came back in a drain has to hear that too
+                await self.send(peer, Drained())
             self._readers[peer] = self.spawn(self._read(peer, link))
 
     async def _read(self, peer: str, link: DataLink) -> None:
@@ -280,6 +283,7 @@ class Stage:
             log.bind(action="drain_timeout").warning(
                 "not drained within {:.0f} s; what is left is let go", request.within_s
             )
+        self._drained = True
         if told := [self.spawn(self.send(peer, Drained())) for peer in self.links]:
             await asyncio.wait(told, timeout=PEERS_TOLD_S)
         self.beat()

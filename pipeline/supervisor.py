@@ -17,7 +17,8 @@ from setproctitle import setproctitle
 
 from pipeline.child import Child
 from pipeline.config import Config
-from pipeline.entry_points import STANDBYS, links, processes, title_of
+from pipeline.draining import drain, wait
+from pipeline.entry_points import STANDBYS, kind_of, links, processes, title_of
 from pipeline.errors import (
     EXIT_CRASH_LOOP,
     EXIT_DEPENDENCY,
@@ -30,7 +31,6 @@ from pipeline.messages import (
     AnyLink,
     Assume,
     Begin,
-    Drain,
     Drained,
     Excused,
     Heartbeat,
@@ -51,8 +51,6 @@ OWN_PAUSE_S = 5.0
 AWAY_RETRY_S = 5.0
 # After Stop, a process that does not end is killed.
 STOP_TIMEOUT_S = 3.0
-# Parts of DRAIN_TIMEOUT kept back for the stages that drain later.
-DRAIN_RESERVES = {"fetch": 0.9, "execute": 0.5, "batch": 0.4, "load": 0.1}
 # With --until-empty, all must be found idle so many times in a row.
 IDLE_ROUNDS = 2
 
@@ -85,14 +83,15 @@ class Supervisor:
         self._standbys = {name: Standby(name, config, first_after_s) for name in kept}
         self._until_empty = until_empty
         self._signals: list[signal.Signals] = []
+        self._signals_heard = 0
         self._wake = asyncio.Event()
         self._problems: dict[str, StartFailed] = {}
         self._restart_at_s: dict[str, float] = {}
         self.begun = False
         self.on_tick: list[Callable[[], None]] = []
         self._draining: asyncio.Task[None] | None = None
-        # A stage died in the drain, so that something was left undone.
-        self._drain_cut = False
+        # Stages that the drain has to do without, so that something is left undone.
+        self._missing: set[str] = set()
         self._idle_rounds = 0
         self._looked_s = time.monotonic()
         self._exit_code: int | None = None
@@ -135,7 +134,7 @@ class Supervisor:
                 for told in self.on_tick:
                     told()
                 if self._exit_code is None:
-                    await _wait(self._wake, TICK_S)
+                    await wait(self._wake, TICK_S)
         finally:
             await self._stop_all()
             self.seconds = time.monotonic() - started_s
@@ -152,7 +151,7 @@ class Supervisor:
         self._check_start(now_s, started_s)
         self._kill_hung(now_s)
         for name, due_s in list(self._restart_at_s.items()):
-            if now_s >= due_s and self._draining is None:
+            if now_s >= due_s:
                 del self._restart_at_s[name]
                 self._restart(self.children[name])
         self._keep_standbys(now_s)
@@ -221,7 +220,11 @@ class Supervisor:
         for name, standby in self._standbys.items():
             child = self.children[name]
             if child.ready and standby.due(now_s, child.ready_since_s):
-                sentinel = standby.start().sentinel
+                try:
+                    sentinel = standby.start().sentinel
+                except OSError:
+                    standby.died(now_s)  # it is a convenience, and tried again later
+                    continue
                 asyncio.get_running_loop().add_reader(sentinel, self._standby_died, standby)
 
     def _standby_died(self, standby: Standby) -> None:
@@ -264,10 +267,21 @@ class Supervisor:
         )
 
     def _restart(self, child: Child) -> None:
-        self._start(child)
-        for a, b in self._links:
-            if child.name in (a, b) and self.children[a].alive and self.children[b].alive:
-                self._join(self.children[a], self.children[b])
+        try:
+            self._start(child)
+            for a, b in self._links:
+                if child.name in (a, b) and self.children[a].alive and self.children[b].alive:
+                    self._join(self.children[a], self.children[b])
+        except OSError as error:
+            # This process, or the host, has no descriptor or no process left; that may pass.
+            log.bind(action="restart_failed", process=child.name).error(
+                "{} cannot be started: {}", child.name, error
+            )
+            if child.alive:
+                child.kill()  # it lacks a link
+            else:
+                child.not_started()
+                self._restart_later(child, str(error))
 
     @staticmethod
     def _join(a: Child, b: Child) -> None:
@@ -292,11 +306,17 @@ class Supervisor:
             "{} died: {}", child.name, cause
         )
         if self._draining is not None:
-            # Not replaced: what it held is leased or in the spool, and comes again.
-            self._drain_cut = True
-            return
+            if child.drained and kind_of(child.name) != "fetch":
+                return  # its part is done; that of ``fetch`` comes at the end again
+            if not away:
+                self._missing.add(child.name)
+        # One that has said why it cannot start was killed for it.
+        self._restart_later(child, failed.problem if failed is not None else cause, away=away)
+
+    def _restart_later(self, child: Child, cause: str, *, away: bool = False) -> None:
         if child.crash_loop and not away:
-            self._give_up(EXIT_CRASH_LOOP, f"{child.name} keeps dying ({cause})")
+            if self._draining is None:
+                self._give_up(EXIT_CRASH_LOOP, f"{child.name} keeps dying ({cause})")
             return
         delay_s = AWAY_RETRY_S if away else child.restart_delay_s
         self._restart_at_s[child.name] = time.monotonic() + delay_s
@@ -313,7 +333,8 @@ class Supervisor:
                     log.bind(action="stage_restarted", process=child.name).info(
                         "{} is back", child.name
                     )
-                    child.send(Begin(self._until_empty))
+                    child.send(Begin(self._until_empty, draining=self.draining))
+                self._missing.discard(child.name)
             case Drained():
                 child.drained = True
             case Excused():
@@ -331,6 +352,9 @@ class Supervisor:
     # ── the end ──────────────────────────────────────────────────────────────────────────────
 
     def _start_drain(self) -> None:
+        # One whose dependency is away has said so, and is not what is wrong.
+        absent = {name for name, child in self.children.items() if not child.ready}
+        self._missing = absent - self._problems.keys()
         self._draining = asyncio.get_running_loop().create_task(self._drain())
         self._draining.add_done_callback(self._drain_ended)
 
@@ -340,28 +364,13 @@ class Supervisor:
         self._wake.set()
 
     async def _drain(self) -> None:
-        """Drain in the order of the data; ``fetch`` again at the end, to delete and release."""
-        deadline_s = time.monotonic() + self.config.drain_timeout
-        for kind, reserve in DRAIN_RESERVES.items():
-            until_s = deadline_s - reserve * self.config.drain_timeout
-            await self._drain_kind(kind, until_s, last=False)
-        await self._drain_kind("fetch", deadline_s, last=True)
+        await drain(self.children, self._comes_back, self._wake, self.config.drain_timeout)
         # wait_for() may swallow the cancel of a second signal.
         if self._exit_code is None:
-            self._exit_code = EXIT_UNEXPECTED if self._drain_cut else EXIT_DONE
+            self._exit_code = EXIT_UNEXPECTED if self._missing else EXIT_DONE
 
-    async def _drain_kind(self, kind: str, until_s: float, *, last: bool) -> None:
-        children = [c for c in self.children.values() if c.name.startswith(kind) and c.alive]
-        within_s = max(0.5, until_s - time.monotonic())
-        after = tuple(name for name, child in self.children.items() if child.drained)
-        for child in children:
-            child.drained = False
-            child.send(Drain(within_s, last, after))
-        # A little longer than the stage itself waits, so that it has the last word.
-        deadline_s = time.monotonic() + within_s + 0.5
-        while any(c.alive and not c.drained for c in children) and time.monotonic() < deadline_s:
-            await _wait(self._wake, 0.05)
-            self._wake.clear()
+    def _comes_back(self, child: Child) -> bool:
+        return child.name in self._restart_at_s
 
     async def _stop_all(self) -> None:
         self._end_standbys()
@@ -369,18 +378,12 @@ class Supervisor:
             child.send(Stop())
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         while any(c.alive for c in self.children.values()):
-            if time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_s or self._signals_heard > 1:
                 for child in self.children.values():
                     child.kill()
             await asyncio.sleep(0.02)
 
     def _signalled(self, number: signal.Signals) -> None:
         self._signals.append(number)
+        self._signals_heard += 1
         self._wake.set()
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except TimeoutError:
-        return

@@ -32,9 +32,11 @@ class Begin(Link, frozen=True):
 
     Attributes:
         until_empty: the collector ends once the queue is empty, so nothing waits for company.
+        draining: it is ending, and the process is in the place of one that died: take none.
     """
 
     until_empty: bool = False
+    draining: bool = False
 
 
 class Drain(Link, frozen=True):

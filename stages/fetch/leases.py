@@ -109,9 +109,9 @@ class LeaseBook:
         """The lease of this message, or None when it is not held."""
         return self._by_message.get((queue, queue_message_id))
 
-    def is_foreign(self, lease_id: int) -> bool:
+    def is_foreign(self, ref: LeaseRef) -> bool:
         """An earlier ``fetch`` had this lease, and this one has not gone on with it."""
-        return lease_id < self.first_id and lease_id not in self._leases
+        return ref.lease_id < self.first_id and self._of(ref) is None
 
     def new_id(self) -> int:
         """An id for the next lease."""
@@ -226,7 +226,7 @@ class LeaseBook:
     def sealed(self, batch_id: str, parts: Iterable[Part]) -> None:
         """A batch with these parts stands in the spool."""
         for part in parts:
-            lease = self._leases.get(part.lease.lease_id)
+            lease = self._of(part.lease)
             if lease is None:
                 continue
             state = lease.requests[part.index]
@@ -241,7 +241,7 @@ class LeaseBook:
         """
         done = []
         for part in parts:
-            lease = self._leases.get(part.lease.lease_id)
+            lease = self._of(part.lease)
             if lease is None:
                 continue
             state = lease.requests[part.index]
@@ -310,6 +310,16 @@ class LeaseBook:
             self.text_bytes -= len(lease.text)
             self.working -= sum(s.stand is Stand.WORKING for s in lease.requests.values())
         return lease
+
+    def _of(self, ref: LeaseRef) -> Lease | None:
+        """The lease that a batch's part names, or None when it is not held.
+
+        Ids are unique within a collector only: two that began in the same moment give the same
+        ones, and a batch that was adopted from another must not finish a message of ours.
+        """
+        lease = self._leases.get(ref.lease_id)
+        mine = lease is not None and lease.ref.queue_message_id == ref.queue_message_id
+        return lease if mine else None
 
     def _settle(self, state: RequestState, stand: Stand) -> None:
         if state.stand is Stand.WORKING:

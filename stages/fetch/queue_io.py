@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import ResourceExistsError
 
 from pipeline.config import Config
-from pipeline.errors import DependencyError
+from pipeline.errors import DependencyError, NotThere
 from pipeline.metrics.reached import Reached
 from stages.fetch.curl_calls import CurlCalls
 from stages.fetch.placeholders import send_placeholder, use_placeholder
@@ -169,12 +169,17 @@ class QueueIo:
                 raise
 
     async def reserve_poison(self, queue: str) -> Mark:
-        """Make a place in the poison queue, hidden for days.
+        """Make a place in the poison queue, hidden for days; and the queue, if it is gone.
 
         Raises:
             DependencyError: it may be there or not, and nobody will know of it.
         """
-        return await self._run(self._poison[queue], lambda c: send_placeholder(c, PLACEHOLDER))
+        client = self._poison[queue]
+        try:
+            return await self._run(client, _reserve)
+        except NotThere:  # somebody deleted it, to be rid of what was in it
+            await self._run(client, _create)
+            return await self._run(client, _reserve)
 
     async def rewrite(self, queue: str, message_id: str, pop_receipt: str, text: str) -> str:
         """Change a leased message's text; its lease lasts from now on again.
@@ -259,6 +264,10 @@ def _waiting(client: QueueClient) -> tuple[int, datetime | None]:
 
 def _messages(client: QueueClient) -> int:
     return int(client.get_queue_properties().approximate_message_count or 0)
+
+
+def _reserve(client: QueueClient) -> Mark:
+    return send_placeholder(client, PLACEHOLDER)
 
 
 def _create(client: QueueClient) -> Any:

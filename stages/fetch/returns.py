@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.errors import BadMessage, DependencyError
+from pipeline.errors import BadMessage, DependencyError, NotThere
 from pipeline.logs import log
 from pipeline.messages import LeaseRef
 from pipeline.tracing.context import message_ids
@@ -236,8 +236,10 @@ class Returns:
         Returns:
             The message's pop receipt now.
         """
-        if mark is not None and await self._io.poison(queue, mark, stored) is not None:
-            return message.pop_receipt
+        # A place that is gone with its queue is none.
+        with suppress(NotThere):
+            if mark is not None and await self._io.poison(queue, mark, stored) is not None:
+                return message.pop_receipt
         mark = await self._io.reserve_poison(queue)
         receipt = message.pop_receipt
         # Without room for the mark, an interruption from here on leads to a second envelope.
@@ -354,7 +356,6 @@ class Returns:
         self.under_way += 1
         self._book.drop(ref.lease_id)
         await self._after_renewal(lease)
-        self._journal.append(Gone(ref.lease_id))
         try:
             await self._io.release(ref.queue, ref.queue_message_id, lease.pop_receipt, after_s)
             self._counters[counted.RELEASED] += 1
@@ -363,6 +364,8 @@ class Returns:
                 "not released; it comes back when its lease ends: {}", error
             )
         finally:
+            # No sooner: should this process die, the one after it releases the message.
+            self._journal.append(Gone(ref.lease_id))
             if self.traces is not None:
                 self.traces.ended(ref, lease, RELEASED)
             self.under_way -= 1

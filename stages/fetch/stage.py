@@ -132,6 +132,9 @@ class Fetch(Stage):
     async def on_begin(self, begin: Begin) -> None:
         """Start receiving."""
         self._until_empty = begin.until_empty
+        if begin.draining:
+            self._draining = True
+            self._hand_out.stop()
         await self._tokens.begin()
         self.spawn(self._returns.renew_for_ever())
         self.spawn(self._disk.watch())
@@ -376,7 +379,7 @@ class Fetch(Stage):
 
     def _receipt(self, receipt: Receipt) -> None:
         self._spool.loaded(receipt.batch_id)
-        foreign = [p for p in receipt.parts if self._book.is_foreign(p.lease.lease_id)]
+        foreign = [p for p in receipt.parts if self._book.is_foreign(p.lease)]
         for lease in self._book.receipt(receipt.batch_id, receipt.parts):
             self._finished.add(lease.ref, lease)
         for ref in self._orphans.receipt(receipt.batch_id, foreign):

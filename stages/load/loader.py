@@ -50,6 +50,7 @@ class Loaded:
         set_aside: rows that Snowflake cannot take; each is in REJECTED_ROWS with its reason.
         staging_s: seconds for ``write_pandas``.
         merging_s: seconds from BEGIN to COMMIT.
+        refused: these rows.
     """
 
     resources: int
@@ -57,6 +58,26 @@ class Loaded:
     set_aside: int
     staging_s: float
     merging_s: float
+    refused: Sequence[unfit.Unfit] = ()
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a load differs from one of whole batches.
+
+    Attributes:
+        by_key: rows are merged by ROW_KEY, whatever WRITE_MODE is: others of the same batch may be
+            there already.
+        keep: commit; else all of it is done and rolled back.
+        aside: rows of these batches that an earlier load has set aside.
+    """
+
+    by_key: bool = False
+    keep: bool = True
+    aside: Sequence[unfit.Unfit] = ()
+
+
+WHOLE = Way()
 
 
 class Loader:
@@ -129,11 +150,12 @@ class Loader:
         else:
             self._note.remove()
 
-    def load(self, batches: Sequence[SealedBatch]) -> Loaded:
+    def load(self, batches: Sequence[SealedBatch], way: Way = WHOLE) -> Loaded:
         """Load batches together: all of their rows are committed, or none.
 
         Args:
             batches: open ones; at least one.
+            way: how, if they are not whole.
 
         Raises:
             Unreachable: the session, the way or the answer to COMMIT was lost. The session is
@@ -141,19 +163,19 @@ class Loader:
             DependencyError: Snowflake refused (its other kinds too); the session is closed.
         """
         try:
-            return self._in_session(batches)
+            return self._in_session(batches, way)
         except (NotThere, Unauthorised):
             if not self._trusting:
                 raise
             # It was there a moment ago. With the next session all of it is looked at again.
-            return self._in_session(batches)
+            return self._in_session(batches, way)
 
-    def _in_session(self, batches: Sequence[SealedBatch]) -> Loaded:
+    def _in_session(self, batches: Sequence[SealedBatch], way: Way) -> Loaded:
         self.open()
         assert self._session is not None
         self._settle(self._session)
         try:
-            loaded = self._load(self._session, batches)
+            loaded = self._load(self._session, batches, way)
         except BaseException as error:
             # Ending the session rolls back and drops what was staged, whatever state it is in. Its
             # note stays: nobody knows whether Snowflake has heard of the end.
@@ -192,19 +214,20 @@ class Loader:
         noted = replace(self._note.noted, checked=self._fingerprint, proven_s=now_s)
         self._note.write(noted)
 
-    def _load(self, session: Session, batches: Sequence[SealedBatch]) -> Loaded:
+    def _load(self, session: Session, batches: Sequence[SealedBatch], way: Way) -> Loaded:
         session.tag([batch.batch_id for batch in batches])
-        resources, aside = unfit.split(pa.concat_tables([batch.resources for batch in batches]))
+        resources, found = unfit.split(pa.concat_tables([batch.resources for batch in batches]))
+        aside = [*way.aside, *found]
         requests = pa.concat_tables([batch.requests for batch in batches])
         start_s = time.monotonic()
         if resources.num_rows:
             staging.stage_rows(session, merge.STAGED_RESOURCES, resources)
         self._stage_told(session, requests, aside)
         staged_s = time.monotonic()
-        statements = self._statements(resources, requests)
+        statements = self._statements(resources, requests, way)
         for _ in range(REFUSALS_LIMIT):
             try:
-                counts = _take_over(session, statements, aside)
+                counts = _take_over(session, statements, aside, keep=way.keep)
                 break
             except DependencyError as error:
                 refused = _refused(session, error)
@@ -215,14 +238,17 @@ class Loader:
         else:
             problem = f"rows of one load were refused {REFUSALS_LIMIT} times"
             raise DependencyError(failures.WHAT, problem)
-        self._told.committed(requests)
-        _report(aside)
+        if way.keep:
+            self._told.committed(requests)
+        refused = aside[len(way.aside) :]
+        report(refused)
         return Loaded(
             resources=counts.get("RESOURCES", 0),
             requests=counts.get("REQUESTS", 0),
-            set_aside=len(aside),
+            set_aside=len(refused),
             staging_s=staged_s - start_s,
             merging_s=time.monotonic() - staged_s,
+            refused=refused,
         )
 
     def _stage_told(
@@ -238,12 +264,12 @@ class Loader:
             if rows.num_rows:
                 staging.stage_rows(session, name, rows)
 
-    def _statements(self, resources: pa.Table, requests: pa.Table) -> dict[str, str]:
+    def _statements(self, resources: pa.Table, requests: pa.Table, way: Way) -> dict[str, str]:
         """What fills each table. The ledger comes last: what it locks is held shortest."""
         oldest = [_least(rows, "ENQUEUED_AT") for rows in (resources, requests) if rows.num_rows]
         since = merge.look_back(min(oldest), self._config.dedupe_window) if oldest else None
         made = {}
-        if resources.num_rows and self._config.write_mode == APPEND:
+        if resources.num_rows and self._config.write_mode == APPEND and not way.by_key:
             bounds = [_least(resources, name) for name in ("ENQUEUED_AT", "COLLECTED_AT")]
             made["RESOURCES"] = merge.append_resources(*bounds)
         elif resources.num_rows:
@@ -284,7 +310,7 @@ def _least(rows: pa.Table, column: str) -> datetime:
 
 
 def _take_over(
-    session: Session, statements: dict[str, str], aside: Sequence[unfit.Unfit]
+    session: Session, statements: dict[str, str], aside: Sequence[unfit.Unfit], *, keep: bool
 ) -> dict[str, int]:
     """Run what fills the tables in one transaction; return the rows each statement has changed.
 
@@ -293,17 +319,17 @@ def _take_over(
     """
     without = {table: sql for table, sql in statements.items() if table != "REJECTED_ROWS"}
     if not aside:
-        return _transaction(session, without) if without else {}
+        return _transaction(session, without, keep=keep) if without else {}
     try:
-        return _transaction(session, statements)
+        return _transaction(session, statements, keep=keep)
     except (NotThere, Unauthorised) as error:
         session.run("ROLLBACK")
-        changed = _transaction(session, without)
+        changed = _transaction(session, without, keep=keep)
         _warn_unkept(error)
         return changed
 
 
-def _transaction(session: Session, statements: dict[str, str]) -> dict[str, int]:
+def _transaction(session: Session, statements: dict[str, str], *, keep: bool) -> dict[str, int]:
     """Run statements in one transaction; return the rows each has changed."""
     changed = {}
     session.run("BEGIN TRANSACTION")
@@ -314,7 +340,7 @@ def _transaction(session: Session, statements: dict[str, str]) -> dict[str, int]
         changed[table] = sum(int(count) for count in session.run(sql)[0])
         answered_s = time.time()
     _no_pause_since(answered_s)
-    session.run("COMMIT")
+    session.run("COMMIT" if keep else "ROLLBACK")
     return changed
 
 
@@ -353,7 +379,8 @@ def _warn_unkept(error: DependencyError) -> None:
     )
 
 
-def _report(aside: list[unfit.Unfit]) -> None:
+def report(aside: Sequence[unfit.Unfit]) -> None:
+    """Say that these rows are set aside."""
     for row in aside[:LOGGED_ROWS]:
         log.bind(
             action="row_set_aside", row_key=row.row_key, batch_id=row.batch_id, reason=row.reason

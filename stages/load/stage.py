@@ -11,20 +11,31 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from functools import partial
 
 from pipeline.config import Config
 from pipeline.errors import DependencyError, Unreachable
 from pipeline.logs import log
-from pipeline.messages import AnyLink, Begin, Damaged, Drain, Flush, Receipt, Sealed, SpoolFound
+from pipeline.messages import (
+    AnyLink,
+    Begin,
+    Damaged,
+    Drain,
+    Excused,
+    Flush,
+    Receipt,
+    Sealed,
+    SpoolFound,
+)
 from pipeline.metrics.reached import Reached
 from pipeline.metrics.series import series_of
 from pipeline.spool import DamagedBatch, Spool
 from pipeline.stage import Stage
 from stages.load.failures import WHAT
-from stages.load.loader import Loaded, Loader
+from stages.load.loader import Loader
+from stages.load.loads import Done, Loads
 from stages.load.pace import Pace
 from stages.load.pruning import Pruning
 from stages.load.traced import trace_failure, trace_load
@@ -54,6 +65,7 @@ class Load(Stage):
         super().__init__(name, config)
         self._spool = Spool(config.spool_dir)
         self._loader = Loader(config)
+        self._loads = Loads(self._spool, self._loader)
         self._pruning = Pruning(config)
         # One thread: the connector's session belongs to it.
         self._thread = ThreadPoolExecutor(1, "load")
@@ -80,6 +92,7 @@ class Load(Stage):
                 "took over {} batches that another collector had left", adopted
             )
         self._waiting = self._spool.list()
+        self._loads.take_over(self._waiting)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open)
         self._snowflake.answered(time.monotonic())
         self._ask_at_s = time.monotonic() + ASK_EVERY_S
@@ -121,6 +134,7 @@ class Load(Stage):
     async def close(self) -> None:
         """End the session, if no load holds it."""
         if self._loading:
+            self._loads.leave()
             return
         loop = asyncio.get_running_loop()
         ending = [
@@ -157,37 +171,49 @@ class Load(Stage):
         return found
 
     async def _load_for_ever(self) -> None:
+        apart = False
         while True:
             # A word that was sent while this process was being restarted is lost; the file is not.
             found = self._spool.list()
             await self._tell_gone(self._waiting.keys() - found.keys())
             self._waiting = found
-            turn = self._pace.turn(found, time.monotonic(), time.time())
-            if not turn.plan or turn.wait_s > 0:
+            suspects = self._loads.suspects
+            innocent = {one: size for one, size in found.items() if one not in suspects}
+            turn = self._pace.turn(innocent, time.monotonic(), time.time())
+            due = bool(turn.plan) and turn.wait_s <= 0
+            # In turns: what kills this process holds up nothing else, and is not forgotten for it.
+            apart = bool(suspects) and not (due and apart)
+            if apart:
+                await self._attempt(list(suspects), self._loads.apart)
+            elif due:
+                await self._attempt(turn.plan, partial(self._loads.together, turn.plan))
+            else:
                 # Nothing is asked of Snowflake meanwhile for which a warehouse would run.
                 await self._await_news(min(RESCAN_S, turn.wait_s) if turn.plan else RESCAN_S)
                 await self._ask_sometimes()
-                continue
-            self._loading = True
-            started_s = time.monotonic()
-            self._ask_at_s = started_s + ASK_EVERY_S
-            self._snowflake.holding(started_s)
-            try:
-                await self._load(turn.plan)
+
+    async def _attempt(self, plan: list[str], load: Callable[[], Done]) -> None:
+        """Load once, and wait if that fails."""
+        self._loading = True
+        started_s = time.monotonic()
+        self._ask_at_s = started_s + ASK_EVERY_S
+        self._snowflake.holding(started_s)
+        try:
+            if await self._load(load):
                 self._pace.loaded(started_s)
-                self._failures = 0
-            except DependencyError as error:
-                self._note_failure(error)
-                self.counters[FAILED] += 1
-                if self.tracer is not None:
-                    trace_failure(self.tracer, started_s, turn.plan, error)
-                await self._wait_after(error, turn.plan)
-            finally:
-                self._loading = False
-                self._snowflake.holding(None)
-            if not self._waiting:
-                self.beat()
-                await self._prune()
+            self._failures = 0
+        except DependencyError as error:
+            self._note_failure(error)
+            self.counters[FAILED] += 1
+            if self.tracer is not None:
+                trace_failure(self.tracer, started_s, plan, error)
+            await self._wait_after(error, plan)
+        finally:
+            self._loading = False
+            self._snowflake.holding(None)
+        if not self._waiting:
+            self.beat()
+            await self._prune()
 
     async def _ask_sometimes(self) -> None:
         """See that Snowflake is there, if somebody may want to know and nothing was loaded."""
@@ -219,28 +245,34 @@ class Load(Stage):
                 await self._news.wait()
         self._news.clear()
 
-    async def _load(self, plan: list[str]) -> None:
+    async def _load(self, load: Callable[[], Done]) -> bool:
+        """Load, and say what came of it; return whether rows were committed."""
         started_s = time.monotonic()
-        receipts, loaded, damaged = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._load_batches, plan
-        )
+        done = await asyncio.get_running_loop().run_in_executor(self._thread, load)
         self._last_load_s = time.monotonic() - started_s
+        for _ in range(done.proved):
+            # No crash loop: it was what they loaded, and other things can be loaded.
+            self.tell_supervisor(Excused(self.name))
+        receipts, loaded = done.receipts, done.loaded
         for receipt in receipts:
             await self.send("fetch", receipt)
             with _spool_can_be_changed(receipt.batch_id):
                 self._spool.remove(receipt.batch_id)
-        for batch_id in damaged:
+        for batch_id, why in done.damaged.items():
             await self.send("fetch", Damaged(batch_id))
             with _spool_can_be_changed(batch_id):
                 where = self._spool.set_aside(batch_id)
             log.bind(action="batch_damaged", batch_id=batch_id).error(
-                "a sealed batch cannot be read and is collected again; it stands at {}", where
+                "a sealed batch cannot be loaded and is collected again; it stands at {}: {}",
+                where,
+                why,
             )
-        await self._tell_gone({*plan} - {receipt.batch_id for receipt in receipts} - {*damaged})
-        for batch_id in plan:
+        await self._tell_gone(done.gone)
+        for batch_id in (*(one.batch_id for one in receipts), *done.damaged, *done.gone):
             self._waiting.pop(batch_id, None)
+        self.counters["rows_set_aside_total"] += done.killing
         if loaded is None:
-            return
+            return False
         self._last_load_at_s = time.time()
         self._seconds.observe(self._last_load_s)
         self.counters[COMMITTED] += 1
@@ -258,6 +290,7 @@ class Load(Stage):
             requests=loaded.requests,
             seconds=round(self._last_load_s, 3),
         ).info("loaded {} resources, {} requests", loaded.resources, loaded.requests)
+        return True
 
     async def _tell_gone(self, batch_ids: Set[str]) -> None:
         """Tell ``fetch`` of batches that another process has loaded: they take no room any more.
@@ -266,34 +299,6 @@ class Load(Stage):
         """
         for batch_id in sorted(batch_ids):
             await self.send("fetch", Receipt(batch_id, 0, 0, []))
-
-    def _load_batches(self, plan: list[str]) -> tuple[list[Receipt], Loaded | None, list[str]]:
-        """Load these batches together, in the connector's thread.
-
-        Returns:
-            A receipt for each, what the load changed, and the batches that cannot be read.
-        """
-        damaged = []
-        with ExitStack() as stack:
-            batches = []
-            for batch_id in plan:
-                try:
-                    batches.append(stack.enter_context(self._spool.open(batch_id)))
-                except FileNotFoundError:
-                    continue  # loaded already; only its word came late
-                except DamagedBatch as error:
-                    log.bind(action="batch_damaged", batch_id=batch_id).debug("{}", error)
-                    damaged.append(batch_id)
-                except OSError as error:
-                    raise Unreachable("spool", f"{batch_id} cannot be opened: {error}") from error
-            if not batches:
-                return [], None, damaged
-            loaded = self._loader.load(batches)
-            receipts = [
-                Receipt(b.batch_id, b.resources.num_rows, b.requests.num_rows, b.parts)
-                for b in batches
-            ]
-            return receipts, loaded, damaged
 
     async def _wait_after(self, error: DependencyError, plan: list[str]) -> None:
         self._failures += 1

@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,7 @@ ROW_REJECTED = "RowRejected"
 NOT_JSON = "body is not JSON"
 NUMBER_TOO_LARGE = "Snowflake refuses the body: a number in it is beyond a double's range"
 REFUSED = "Snowflake refuses the body, though it is JSON"
+KILLS = "loading this row kills the process"
 
 # Requests whose set-aside rows are remembered until their row of REQUESTS comes: the oldest go.
 _REMEMBERED_REQUESTS = 10_000
@@ -105,6 +106,16 @@ def unfit(row: Mapping[str, Any], reason: str) -> Unfit:
         body_start=row["BODY"][:START_LIMIT_CHARS],
         **{name.lower(): row[name] for name in WHOSE},
     )
+
+
+def killing(row: Mapping[str, Any]) -> Unfit:
+    """Describe a row that kills the process which loads it, without the texts that may do it.
+
+    Args:
+        row: as for :func:`unfit`.
+    """
+    found = unfit({**row, "BODY": row["BODY"] or "", "RESOURCE_ID": None}, KILLS)
+    return replace(found, body_start="")
 
 
 def split(rows: pa.Table, limit_bytes: int = BODY_LIMIT_BYTES) -> tuple[pa.Table, list[Unfit]]:

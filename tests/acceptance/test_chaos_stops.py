@@ -37,6 +37,9 @@ LATENCY_MS = 40
 STALLED_MS = 60_000
 MESSAGES = 5_000
 MIDDLE_CALLS = 150
+# Enough that a drain leaves some in the queue; and who dies in it.
+DRAINED_MESSAGES = 300
+DYING = ("fetch", "batch", "load")
 # Batches in the spool when nothing is loaded any more.
 BATCHES_WAITING = 8
 SETTINGS = {
@@ -146,6 +149,25 @@ def test_sigterm_under_full_load_leaves_nothing_in_flight(job: Job, tmp_path: Pa
     collect_the_rest(job, tmp_path / "again")
 
 
+def test_stages_that_die_in_a_drain_are_replaced_and_it_leaves_nothing_in_flight(
+    job: Job, tmp_path: Path
+) -> None:
+    job.send(DRAINED_MESSAGES)
+    with collecting(job, tmp_path / "out", VISIBILITY_TIMEOUT="300") as (running, target):
+        running.send(signal.SIGTERM)
+        until(lambda: target.log.first("draining"))
+        for name in DYING:
+            target.strike([name])
+        assert running.ended() == 0, running.output[-4000:]
+    died = {event.line["process"] for event in target.log.of("stage_died")}
+    assert died == set(DYING)
+    assert {event.line["process"] for event in target.log.of("stage_restarted")} == died
+    assert list((tmp_path / "spool").rglob("*.arrow")) == []
+    assert job.left() > 0
+    assert visible(job) == job.left(), "leases are still held"
+    collect_the_rest(job, tmp_path / "again")
+
+
 def visible(job: Job) -> int:
     """Messages that a collector would get now; it could have them again in a moment."""
     seen = set()
@@ -155,6 +177,22 @@ def visible(job: Job) -> int:
         ):
             seen |= {message.id for message in page}
     return len(seen)
+
+
+def test_a_second_sigterm_ends_a_start_at_once(job: Job, tmp_path: Path) -> None:
+    with proxies_between(job.settings) as between:
+        between.snowflake.fault("blackhole")
+        with collector({**job.settings, **between.settings}, tmp_path / "out") as running:
+            until(lambda: between.snowflake.counts["blackhole"], what="nobody logs in")
+            pids = running.stages()
+            running.send(signal.SIGTERM)
+            until(lambda: '"action":"stopping"' in running.output)
+            began_s = time.monotonic()
+            running.send(signal.SIGTERM)
+            assert running.ended() == 0
+            assert time.monotonic() - began_s < SECOND_SIGNAL_S
+            until(lambda: all(map(is_gone, pids.values())), 1, "processes are left")
+        between.snowflake.heal()
 
 
 @pytest.mark.parametrize("what", ["ARM", "Snowflake"])

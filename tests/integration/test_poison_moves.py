@@ -165,25 +165,42 @@ def test_a_place_that_nobody_knows_of_says_what_it_is(settings: dict[str, str]) 
         assert all_messages(poison) == [PLACEHOLDER]
 
 
-def test_one_that_cannot_be_moved_now_comes_back_soon_and_later_each_time(
-    settings: dict[str, str],
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_poison_queue_that_somebody_has_deleted_is_made_anew(
+    settings: dict[str, str], begun: bool
 ) -> None:
+    """It is a way to be rid of what is in it; also of a place that was about to be used."""
+    config = config_of(settings)
     with queue(settings) as client, queue(settings, "-poison") as poison:
-        client.send_message("{")
+        sent = client.send_message("{")
+        if begun:
+            text = marked(config, sent.id, datetime.now(UTC) + HOUR)
+            client.update_message(sent, content=text, visibility_timeout=0)
         poison.delete_queue()
+    counters = run(config, lambda io, returns, name: move_all(io, returns, name, 1))
+    assert counters == {POISONED: 1}
+    assert [letter["text"] for letter in letters(settings)] == ["{"]
 
-    async def test(io: QueueIo, returns: Returns, name: str) -> None:
-        deliveries = 0
-        while deliveries < 2:
-            for message in (await io.receive(name))[0]:
-                deliveries = message.dequeue_count
-                await returns.poison(name, message, None, ERROR)
-            await asyncio.sleep(0.05)
-        with queue(settings, "-poison") as poison:
-            poison.create_queue()
-        await move_all(io, returns, name, 1)
 
+def test_one_that_cannot_be_moved_now_comes_back_soon_and_later_each_time(
+    settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "RETRIES", 0)
+    with queue(settings) as client:
+        client.send_message("{")
     # Its lease would keep it away for ten minutes.
-    config = load(environ={**settings, "VISIBILITY_TIMEOUT": "600"}, needs=("queue",))
-    assert run(config, test) == {POISONED: 1}
+    settings = {**settings, "VISIBILITY_TIMEOUT": "600"}
+    with proxies_between(settings) as between:
+        proxy = between.queue
+
+        async def test(io: QueueIo, returns: Returns, name: str) -> None:
+            proxy.fault("status_5xx", first=2, method="POST", path=f"/{name}-poison/messages")
+            while proxy.counts["status_5xx"] < 2:
+                for message in (await io.receive(name))[0]:
+                    await returns.poison(name, message, None, ERROR)
+                await asyncio.sleep(0.05)
+            await move_all(io, returns, name, 1)
+
+        config = load(environ=between.settings, needs=("queue",))
+        assert run(config, test) == {POISONED: 1}
     assert len(letters(settings)) == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import time
@@ -30,6 +31,8 @@ LATENCY_MS = 40
 MIDDLE_CALLS = 120
 # Of a stage, one after the other; after the second one its peers have what they need.
 RESTARTS = 6
+# Descriptors of a process that can open no more: its standard streams.
+NO_MORE = 3
 # In the log line of a stage that stands again.
 BACK = '"action":"stage_restarted"'
 
@@ -81,7 +84,6 @@ def test_killed_stages_are_replaced_while_the_others_stay(job: Job, tmp_path: Pa
 
 
 @pytest.mark.soak
-@pytest.mark.soak
 def test_every_stage_killed_at_once(job: Job, tmp_path: Path) -> None:
     with collector(job.settings, tmp_path / "out") as running:
         pids = running.await_stages()
@@ -124,10 +126,28 @@ def test_restarts_leak_no_descriptor(settings: dict[str, str], tmp_path: Path) -
         assert running.ended() == 0
 
 
+@pytest.mark.soak
+def test_a_supervisor_without_descriptors_tries_again(job: Job, tmp_path: Path) -> None:
+    with collector(job.settings, tmp_path / "out") as running:
+        pids, supervisor = running.await_stages(), running.process.pid
+        await_middle(job)
+        usual = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        # What is open stays so.
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (NO_MORE, usual[1]))
+        kill(pids["execute 0"])
+        until(lambda: running.output.count('"action":"restart_failed"') > 1)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, usual)
+        await_restart(running, "execute 0", pids["execute 0"])
+        await_end(running, job)
+    job.assert_whole()
+
+
 def test_stages_do_not_outlive_a_killed_supervisor(job: Job, tmp_path: Path) -> None:
     with collector(job.settings, tmp_path / "out") as running:
         pids = running.await_stages()
         await_middle(job)
+        # One that stands still sees nothing by itself.
+        os.kill(pids["load"], signal.SIGSTOP)
         kill(running.process.pid)
         until(lambda: all(is_gone(pid) for pid in pids.values()), 6, "stages live on")
     with collector(job.settings, tmp_path / "again") as running:

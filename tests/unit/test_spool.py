@@ -19,7 +19,7 @@ from pipeline.errors import StageFailed
 from pipeline.messages import LeaseRef, Part
 from pipeline.slots import claim_slot
 from pipeline.spill import Spill
-from pipeline.spool import DamagedBatch, Spool, new_batch_id
+from pipeline.spool import _SEAL, DAMAGED_KEPT, DamagedBatch, Spool, new_batch_id
 
 LEASE = LeaseRef(1, 1, "q", "qid", "pop", "m-1", None, 5, 1, 1)
 PARTS = [Part(LEASE, 0, 2, 2), Part(LEASE, 1, 0, None)]
@@ -218,12 +218,40 @@ def test_a_cut_file_is_damaged_and_set_aside(tmp_path: Path, kept: float) -> Non
     path = spool.path("b-1")
     data = path.read_bytes()
     # The last bytes only say that nothing follows, so a cut of 1 is a cut into the parts' end mark.
-    size = len(data) - 16 if kept == -1 else int(kept if kept >= 1 else kept * len(data))
+    end = 16 + _SEAL.size
+    size = len(data) - end if kept == -1 else int(kept if kept >= 1 else kept * len(data))
     path.write_bytes(data[:size])
     with pytest.raises(DamagedBatch), spool.open("b-1"):
         pass
     assert spool.set_aside("b-1").name == "b-1.damaged"
     assert spool.list() == {}
+
+
+@pytest.mark.parametrize("place", [0.05, 0.3, 0.5, 0.7, 0.95])
+def test_a_changed_byte_is_damage_wherever_it_is(tmp_path: Path, place: float) -> None:
+    """Arrow itself takes most of them for rows."""
+    spool = Spool(tmp_path)
+    sealed(spool, rows=200)
+    data = bytearray(spool.path("b-1").read_bytes())
+    data[int(len(data) * place)] ^= 0xFF
+    spool.path("b-1").write_bytes(data)
+    with pytest.raises(DamagedBatch, match="checksum"), spool.open("b-1"):
+        pass
+
+
+def test_what_was_sealed_without_a_checksum_is_read_if_it_is_sound(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    sealed(spool, rows=200)
+    data = spool.path("b-1").read_bytes()[: -_SEAL.size]
+    spool.path("b-1").write_bytes(data)
+    with spool.open("b-1") as batch:
+        assert batch.resources.equals(resources(200))
+    # The text's offsets: what reads by them would end with SIGSEGV.
+    offsets = b"".join(number.to_bytes(4, "little") for number in (5, 10, 15, 20))
+    assert offsets in data
+    spool.path("b-1").write_bytes(data.replace(offsets, b"\xff" * len(offsets)))
+    with pytest.raises(DamagedBatch), spool.open("b-1"):
+        pass
 
 
 def test_a_file_of_something_else_is_damaged(tmp_path: Path) -> None:
@@ -271,3 +299,12 @@ def test_two_seals_of_one_name_do_not_mix(tmp_path: Path) -> None:
         sealed(spool)
     assert spool.list() == {}
     assert (tmp_path / "b-1.part").read_bytes() == b"another writer's"
+
+
+def test_of_damaged_batches_the_newest_are_kept(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    names = [f"b-{number:02}" for number in range(DAMAGED_KEPT + 3)]
+    for name in names:
+        spool.path(name).write_bytes(b"damaged")
+        spool.set_aside(name)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == names[3:]

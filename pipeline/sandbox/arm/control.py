@@ -50,7 +50,11 @@ class SimulatorControl:
         return self._call("PUT", "settings", changes) if changes else self._call("GET", "settings")
 
     def expected(self, target: str, method: str = "GET", body: Any = None) -> dict[str, Any]:
-        """What rows a request has over all pages: ``status``, ``count`` and ``ids``."""
+        """What rows a request has over all pages: ``status``, ``count`` and ``ids``.
+
+        Of what is neither recorded nor a question to Resource Graph also ``digests``, in hex:
+        BLAKE2b of each row's text, 16 bytes long.
+        """
         if method == "GET":
             return self._call("GET", f"expected?target={quote(target, safe='')}")
         return self._call("POST", "expected", {"target": target, "method": method, "body": body})

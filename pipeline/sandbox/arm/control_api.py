@@ -5,6 +5,7 @@ No authorisation: the simulator listens on loopback only and holds nothing of an
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pipeline.sandbox.arm.simulator import Simulator
 
 CONTROL = "/_simulator/"
+# Of a row's digest, as in the column BODY_HASH.
+DIGEST_BYTES = 16
 
 
 class Expectation(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -145,10 +148,12 @@ class ControlApi:
             return {"status": 200, "count": len(in_directory), "ids": in_directory}
         found = simulator.router.resolve(target)
         if isinstance(found, Listing):
-            ids = [found.row(i).id for i in range(found.count)]
-            return {"status": 200, "count": len(ids), "ids": ids}
+            rows = [found.row(i) for i in range(found.count)]
+            digests = [_digest(row.body) for row in rows]
+            ids = [row.id for row in rows]
+            return {"status": 200, "count": len(ids), "ids": ids, "digests": digests}
         if isinstance(found, One):
-            return _of_body(Answer(200, found.body))
+            return _of_body(Answer(200, found.body)) | {"digests": [_digest(found.body)]}
         if isinstance(found, Answer):
             return _of_body(found)
         return _of_body(simulator.manager.view(found))
@@ -187,6 +192,11 @@ def _of_body(answer: Answer) -> dict[str, Any]:
         rows = [value]
     ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
     return {"status": answer.status, "count": len(rows), "ids": ids}
+
+
+def _digest(body: bytes) -> str:
+    """Of one row's text: what a collector that changes none of it has as its own."""
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _count(tokens: frozenset[str] | None) -> int | None:

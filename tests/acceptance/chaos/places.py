@@ -133,7 +133,7 @@ def _text_into(*, poison: bool) -> Callable[[Call], bool]:
 
 
 def _kind(name: str) -> Callable[[Call], bool]:
-    return lambda call: bool(call.positional[1] == name)
+    return lambda call: bool(call.positional[0] == name)
 
 
 # ── the places ───────────────────────────────────────────────────────────────────────────────────
@@ -161,7 +161,7 @@ PLACES: dict[str, Place] = {
     ),
     "half-a-batch": Place("batch", "pyarrow.ipc:new_stream", When.BEFORE, passing=3),
     "batch-synced": Place("batch", "os:fsync", When.AFTER),
-    "batch-renamed": Place("batch", "pipeline.spool:Spool._sync_folder", When.BEFORE),
+    "batch-renamed": Place("batch", "pipeline.spool:sync_folder", When.BEFORE),
     "half-a-seal-told": Place("batch", _WRITE, When.HALF, _frame_of("Sealed")),
     "seal-told-to-fetch": Place(
         "batch", "pipeline.links:DataLink.send", When.AFTER, _sealed_for_fetch
@@ -194,7 +194,5 @@ PLACES: dict[str, Place] = {
     # The supervisor
     "stages-half-started": Place(SUPERVISOR, "pipeline.child:Child.start", When.AFTER, passing=3),
     "one-end-handed": Place(SUPERVISOR, "pipeline.child:Child.attach", When.AFTER, _restarted),
-    "half-drained": Place(
-        SUPERVISOR, "pipeline.supervisor:Supervisor._drain_kind", When.BEFORE, _kind("batch")
-    ),
+    "half-drained": Place(SUPERVISOR, "pipeline.draining:drain_kind", When.BEFORE, _kind("batch")),
 }

@@ -81,8 +81,28 @@ def test_what_others_have_of_a_resumed_message_is_not_handed_out_again() -> None
     assert again.lease.attempt > 100
     parts = [Part(before, i, 3, 3) for i in range(3)]
     assert book.receipt("b1", [*parts, Part(again.lease, 3, 0, 0)]) == [lease]
-    assert not book.is_foreign(101)
-    assert book.is_foreign(7)
+    assert not book.is_foreign(ref(101, 1))
+    assert book.is_foreign(ref(7, 4))
+
+
+def test_an_adopted_batch_finishes_no_message_of_the_same_lease_id() -> None:
+    """Two collectors began in the same moment; one is gone, and the other loads its batches."""
+    gone, book = LeaseBook(TIMEOUT_S, 100), LeaseBook(TIMEOUT_S, 100)
+    lease = added(book, requests=1)
+    theirs = LeaseRef(lease.ref.lease_id, 101, "q", "id-theirs", "pop", "m", None, 0, 1, 2)
+    [work] = gone.dispatch(
+        gone.add(theirs, "text", [planned(0), planned(1)], 0.0), {1: "execute-0"}
+    )
+    adopted = part(work, 1, 5, 5)
+    book.sealed("theirs", [adopted])
+    assert book.receipt("theirs", [adopted]) == []
+    assert book.untouched(lease) == [0]
+    # Nor does a message that was taken up from the journal hide one that nobody here holds.
+    resumed = book.add(ref(7, 1), "text", [planned(0)], 0.0)
+    other = LeaseRef(7, 50, "q", "id-other", "pop", "m", None, 0, 1, 1)
+    assert book.is_foreign(other)
+    assert book.receipt("b2", [Part(other, 0, 1, 1)]) == []
+    assert book.untouched(resumed) == [0]
 
 
 def test_a_receipt_told_twice_counts_once() -> None:

@@ -36,6 +36,16 @@ def test_rows_of_two_attempts_never_add_up() -> None:
     assert len(book.receipt("b3", [part(1, 0, 2, None, attempt=2)])) == 1
 
 
+def test_receipts_of_two_messages_with_one_lease_id_never_add_up() -> None:
+    """Of two collectors that began in the same moment."""
+    book = Orphans()
+    theirs = LeaseRef(1, 1, "q", "id-theirs", "pop", "m", None, 0, 1, 2)
+    assert book.receipt("b1", [part(1, 0, 3, 3)]) == []
+    assert book.receipt("b2", [Part(theirs, 1, 1, 1)]) == []
+    last = part(1, 1, 0, 0)
+    assert book.receipt("b3", [last]) == [last.lease]
+
+
 def test_requests_may_be_whole_in_different_attempts() -> None:
     book = Orphans()
     assert book.receipt("b1", [part(1, 0, 2, 2)]) == []
