@@ -25,7 +25,7 @@ HEAVY = {"pandas", "pyarrow", "snowflake", "azure", "fakesnow", "duckdb", "numpy
 NOT_IN = {
     "fetch": {"pandas", "numpy", "pyarrow", "snowflake", "rich", "fakesnow", "duckdb"},
     "execute": {"pandas", "numpy", "pyarrow", "snowflake", "rich", "azure", "fakesnow", "duckdb"},
-    "batch": {"pandas", "snowflake", "azure", "rich", "fakesnow", "duckdb", "requests"},
+    "batch": {"pandas", "numpy", "snowflake", "azure", "rich", "fakesnow", "duckdb", "requests"},
     "load": {"azure", "boto3", "botocore", "keyring", "rich", "fakesnow", "duckdb"},
 }
 
