@@ -14,6 +14,7 @@ import pytest
 
 from pipeline import settings_note
 from stages.fetch.disk_room import needed_bytes
+from stages.load import under_way
 from tests.acceptance.chaos.job import Job
 from tests.acceptance.command import Running, collector
 from tests.acceptance.stores import queue
@@ -119,7 +120,7 @@ def test_a_full_disk_stops_receiving_and_recovers_by_itself(
         for action in ("spool_refused", "spool_written"):
             assert len(lines(running, action)) == 1, running.output
         left = [path.name for path in (disk.path / "spool" / "0").iterdir()]
-        assert set(left) <= {".lock", settings_note.NAME}
+        assert set(left) <= {".lock", settings_note.NAME, under_way.NAME}
     job.assert_whole()
 
 

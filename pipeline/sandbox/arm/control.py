@@ -52,7 +52,7 @@ class SimulatorControl:
     def expected(self, target: str, method: str = "GET", body: Any = None) -> dict[str, Any]:
         """What rows a request has over all pages: ``status``, ``count`` and ``ids``.
 
-        Of what is neither recorded nor a question to Resource Graph also ``digests``, in hex:
+        Also ``digests``, in hex, but of a question to Resource Graph and of a directory's lists:
         BLAKE2b of each row's text, 16 bytes long.
         """
         if method == "GET":

@@ -28,6 +28,10 @@ CONTROL = "/_simulator/"
 DIGEST_BYTES = 16
 
 
+class _Listed(msgspec.Struct):
+    value: list[msgspec.Raw]
+
+
 class Expectation(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A request whose rows are asked for."""
 
@@ -153,7 +157,7 @@ class ControlApi:
             ids = [row.id for row in rows]
             return {"status": 200, "count": len(ids), "ids": ids, "digests": digests}
         if isinstance(found, One):
-            return _of_body(Answer(200, found.body)) | {"digests": [_digest(found.body)]}
+            return _of_body(Answer(200, found.body))
         if isinstance(found, Answer):
             return _of_body(found)
         return _of_body(simulator.manager.view(found))
@@ -187,11 +191,14 @@ def _of_body(answer: Answer) -> dict[str, Any]:
         error = value.get("error", {}) if isinstance(value, dict) else {}
         code = error.get("code") if isinstance(error, dict) else None
         return {"status": answer.status, "count": 0, "ids": [], "code": code}
-    rows = value.get("value") if isinstance(value, dict) else None
-    if not isinstance(rows, list):
+    rows, texts = value.get("value") if isinstance(value, dict) else None, [answer.body]
+    if isinstance(rows, list):
+        texts = [bytes(text) for text in msgspec.json.decode(answer.body, type=_Listed).value]
+    else:
         rows = [value]
     ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
-    return {"status": answer.status, "count": len(rows), "ids": ids}
+    digests = [_digest(text) for text in texts]
+    return {"status": answer.status, "count": len(rows), "ids": ids, "digests": digests}
 
 
 def _digest(body: bytes) -> str:
