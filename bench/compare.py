@@ -59,7 +59,7 @@ def compare(
         work = work_of(scenario, arm)
         warm(stand, arm, work)
         for number in range(rounds):
-            for contestant in rotated(taking_part, number):
+            for contestant in in_turn(taking_part, number):
                 mine = work.first(scenario.requests_of(contestant.name))
                 run, usage = run_once(stand, arm, scenario, contestant, mine, number)
                 runs.append(run)
@@ -69,10 +69,12 @@ def compare(
     return Compared(scenario, runs, usages)
 
 
-def rotated(taking_part: Sequence[Contestant], number: int) -> list[Contestant]:
-    """Who begins is another in each round: the first may find the machine other than the last."""
-    at = number % len(taking_part)
-    return [*taking_part[at:], *taking_part[:at]]
+def in_turn(taking_part: Sequence[Contestant], number: int) -> list[Contestant]:
+    """Forwards and backwards in turn: the first may find the machine other than the last.
+
+    Neighbours stay neighbours.
+    """
+    return list(taking_part if number % 2 == 0 else reversed(taking_part))
 
 
 def warm(stand: Stand, arm: Arm, work: Work) -> None:

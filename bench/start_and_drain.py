@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bench.compare import rotated, warm
+from bench.compare import in_turn, warm
 from bench.contestants import Contestant
 from bench.one_run import Running, configure, running
 from bench.queue_messages import send
@@ -73,7 +73,7 @@ def _rounds(
         work = work_of(scenario, arm)
         warm(stand, arm, work)
         for number in range(rounds):
-            for contestant in rotated(taking_part, number):
+            for contestant in in_turn(taking_part, number):
                 timed = Timed(contestant=contestant.name, title=contestant.title, round=number)
                 configure(arm, scenario)
                 try:

@@ -9,7 +9,7 @@ import pytest
 
 from bench import __main__ as bench
 from bench import compare_page, compare_report
-from bench.compare import rotated
+from bench.compare import in_turn
 from bench.contestants import CALLS_AT_ONCE, PEERS_FOLDER, Contestant, contestants
 from bench.measured import Sample, Usage
 from bench.memory import memory_of, quarter_peaks
@@ -142,10 +142,9 @@ def test_the_peers_stand_alone() -> None:
             assert f"from {package}" not in text, file
 
 
-def test_another_one_begins_in_each_round() -> None:
+def test_who_was_last_begins_the_next_round() -> None:
     three = contestants((COLLECTOR, "script", FLOOR), "standard")
-    assert [rotated(three, number)[0] for number in range(4)] == [*three, three[0]]
-    assert set(rotated(three, 2)) == set(three)
+    assert [in_turn(three, number) for number in range(3)] == [three, three[::-1], three]
 
 
 def test_processes_are_told_by_what_they_do() -> None:
