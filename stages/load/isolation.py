@@ -116,7 +116,7 @@ class Suspicion(msgspec.Struct, frozen=True):
 
     def proven(self) -> Suspicion:
         """A load went through: the deaths before it were those of what they were about."""
-        return replace(self.idle(), deaths=0)
+        return replace(self, deaths=0)
 
     def taken_apart(self, resources: int, requests: int) -> Suspicion:
         """The first trial is a batch that kills alone: it becomes its pieces.

@@ -196,7 +196,7 @@ class Loads:
         done.loaded = loaded = self._loader.load(batches, way)
         self._proven = True
         done.proved = self._after.deaths
-        self._after = msgspec.structs.replace(self._after, deaths=0)
+        self._after = self._after.proven()
         return loaded
 
     def _open(self, stack: ExitStack, batch_ids: Sequence[str], done: Done) -> list[SealedBatch]:

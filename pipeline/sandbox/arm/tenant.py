@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -279,9 +278,3 @@ class Tenant:
         value.pop("properties", None)
         value.pop("etag", None)
         return value
-
-    def tracked_items(self, subscription: str, group_index: int | None) -> Iterator[Item]:
-        """All resources that the list of all resources shows, in its order."""
-        for type_ in self.tracked:
-            for k in self.ordinals(type_, group_index):
-                yield self.item(subscription, type_, k)
