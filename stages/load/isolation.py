@@ -91,9 +91,9 @@ class Suspicion(msgspec.Struct, frozen=True):
         return self.trying or self.proving or bool(self.joined)
 
     @property
-    def suspects(self) -> set[str]:
-        """Batches that are loaded by trials only."""
-        return {batch_id for trial in self.trials for batch_id in trial.batches}
+    def suspects(self) -> dict[str, None]:
+        """Batches that are loaded by trials only, the next one first."""
+        return dict.fromkeys(batch_id for trial in self.trials for batch_id in trial.batches)
 
     def idle(self) -> Suspicion:
         """No load is under way."""
@@ -169,7 +169,7 @@ class Suspicion(msgspec.Struct, frozen=True):
 
     def only(self, batch_ids: Collection[str]) -> Suspicion:
         """What of this is about these batches."""
-        known = self.suspects | self.aside.keys()
+        known = self.suspects.keys() | self.aside.keys()
         return self.forget(known - set(batch_ids)) if known - set(batch_ids) else self
 
 
@@ -183,6 +183,6 @@ def joined(notes: Sequence[Suspicion], batch_ids: Collection[str]) -> Suspicion:
     own, *others = [note.after_death() for note in notes]
     own = own.only(batch_ids)
     for note in others:
-        found = note.only(set(batch_ids) - own.suspects)
+        found = note.only(set(batch_ids) - own.suspects.keys())
         own = replace(own, trials=(*own.trials, *found.trials), aside={**found.aside, **own.aside})
     return own

@@ -76,8 +76,7 @@ class Loads:
     @property
     def suspects(self) -> dict[str, None]:
         """Batches that are loaded by :meth:`apart` only, the next one first."""
-        trials = self._under_way.suspicion.trials
-        return dict.fromkeys(batch_id for trial in trials for batch_id in trial.batches)
+        return self._under_way.suspicion.suspects
 
     def take_over(self, batch_ids: Collection[str]) -> None:
         """Read what a process that died was about.

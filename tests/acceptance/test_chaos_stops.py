@@ -181,6 +181,15 @@ def visible(job: Job) -> int:
     return len(seen)
 
 
+def assert_ends_at_once(running: Running, pids: dict[str, int], code: int) -> None:
+    """With another SIGTERM it ends, with this code, and leaves none of these processes."""
+    began_s = time.monotonic()
+    running.send(signal.SIGTERM)
+    assert running.ended() == code
+    assert time.monotonic() - began_s < SECOND_SIGNAL_S
+    until(lambda: all(map(is_gone, pids.values())), 1, "processes are left")
+
+
 @pytest.mark.alone
 def test_a_second_sigterm_ends_a_start_at_once(job: Job, tmp_path: Path) -> None:
     with proxies_between(job.settings) as between:
@@ -190,11 +199,7 @@ def test_a_second_sigterm_ends_a_start_at_once(job: Job, tmp_path: Path) -> None
             pids = running.stages()
             running.send(signal.SIGTERM)
             until(lambda: '"action":"stopping"' in running.output)
-            began_s = time.monotonic()
-            running.send(signal.SIGTERM)
-            assert running.ended() == 0
-            assert time.monotonic() - began_s < SECOND_SIGNAL_S
-            until(lambda: all(map(is_gone, pids.values())), 1, "processes are left")
+            assert_ends_at_once(running, pids, 0)
         between.snowflake.heal()
 
 
@@ -218,10 +223,6 @@ def test_a_second_sigterm_ends_a_drain_that_hangs(
             until(lambda: len(list(spool.rglob("*.arrow"))) >= BATCHES_WAITING, what="it loads on")
         running.send(signal.SIGTERM)
         until(lambda: target.log.first("draining"))
-        began_s = time.monotonic()
-        running.send(signal.SIGTERM)
-        assert running.ended() == 1
-        assert time.monotonic() - began_s < SECOND_SIGNAL_S
-        until(lambda: all(map(is_gone, pids.values())), 1, "processes are left")
+        assert_ends_at_once(running, pids, 1)
         between.snowflake.heal()
     collect_the_rest(job, tmp_path / "again")
